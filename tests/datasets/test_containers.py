@@ -80,10 +80,8 @@ def test_tars_give_images_and_labels_in_order(tmp_path, caplog):
         ("0.tar/d/b.right.png", None),
         ("1.tar/c.png", "bee"),
     ]
-    left_out = "left out members that are not read as images: 3 links and devices, 1 .json"
-        "left out members that are not read as images: 3 links and devices, 1 .json, 1 hidden"
-    )
-    assert left_out in caplog.text
+    assert "left out members that are not read as images: 3 links and devices" in caplog.text
+    assert ", 1 .json, 1 hidden" in caplog.text
     assert "0 folder" not in caplog.text
     contents = TarContents(places(listing))
     assert [contents.read(row).data for row in (3, 0, 2)] == [IMAGES[3], IMAGES[0], IMAGES[2]]

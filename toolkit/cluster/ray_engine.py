@@ -113,8 +113,8 @@ class RayEngine:
             _connect(address)
         if os.environ.get("RAY_AUTH_MODE") != "token":
             reporter.note(
-                "warning: this Ray cluster asks for no token, so that anybody who reaches it can "
-                "run code on it: see SECURITY.md"
+                "warning: this Ray cluster requires no token, so anyone who can reach it can run "
+                "code on it: see SECURITY.md"
             )
         nodes = [one for one in ray.nodes() if one["Alive"] and one["Resources"].get("CPU", 0) > 0]
         self._nodes = [one["NodeID"] for one in sorted(nodes, key=_node_order)]

@@ -34,8 +34,8 @@ DuplicateKind: TypeAlias = Literal["bytes", "pixels", "near"]
 KINDS: Final[tuple[DuplicateKind, ...]] = ("bytes", "pixels", "near")
 
 KEEP_RULE: Final = (
-    "most pixels; then with the time of capture in its metadata; then most bytes, or fewest where "
-    "the pixels are equal; then the oldest change; then the shortest name"
+    "most pixels; then a time of capture in the metadata; then most bytes, or fewest where the "
+    "pixels are equal; then the oldest change; then the shortest name"
 )
 """Which image of a group is kept: the first difference decides."""
 

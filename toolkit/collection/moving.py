@@ -160,13 +160,13 @@ def move_duplicates(
     for done, (image, one) in enumerate(zip(chosen, moves, strict=True), 1):
         source, path = Path(one.source), Path(one.target)
         if has_changed(image):
-            faults.append(f"{source}: changed since it was compared; left there")
+            faults.append(f"{source}: changed since it was compared; not moved")
         else:
             try:
                 move_file(source, path, image.file_digest)
                 moved.append((source, path))
             except OSError as error:
-                faults.append(f"{source}: left there ({os_error_line(error)})")
+                faults.append(f"{source}: not moved ({os_error_line(error)})")
         if progress is not None:
             progress(done, len(moves))
     return MoveReport(journal, tuple(moved), tuple(faults))
@@ -206,7 +206,7 @@ def undo_moves(
         try:
             fault, is_restored = _undo(one, home)
         except OSError as error:
-            fault, is_restored = f"{one.target}: left there ({os_error_line(error)})", False
+            fault, is_restored = f"{one.target}: not moved back ({os_error_line(error)})", False
         if fault:
             faults.append(fault)
         n_restored += is_restored
@@ -221,16 +221,16 @@ def undo_moves(
 def _movable(groups: Sequence[DuplicateGroup], faults: list[str]) -> Iterator[ImageFacts]:
     for group in groups:
         if group.keep.path is None:
-            faults.append(f"{group.keep.name}: the file was not found; its group is left")
+            faults.append(f"{group.keep.name}: the file was not found; its group is skipped")
             continue
         if has_changed(group.keep):
-            faults.append(f"{group.keep.name}: changed since it was compared; its group is left")
+            faults.append(f"{group.keep.name}: changed since it was compared; its group is skipped")
             continue
         for one in group.duplicates:
             if one.image.path is None or not one.image.file_digest:
                 faults.append(f"{one.image.name}: the file was not found; nothing to move")
             elif one.image.is_link:
-                faults.append(f"{one.image.name}: a link, not a file; left there")
+                faults.append(f"{one.image.name}: a link, not a file; not moved")
             else:
                 yield dataclasses.replace(one.image, path=one.image.path.absolute())
 
@@ -312,19 +312,22 @@ def _undo(one: _Move, home: Path) -> tuple[str, bool]:
     """
     source, target = Path(one.source), Path(one.target)
     if not _real(target.parent).is_relative_to(home):
-        return f"{target}: left there: put the journal back where it was written", False
+        return (
+            f"{target}: not moved back: return the journal to the folder where it was written",
+            False,
+        )
     if not os.path.lexists(target):
-        missing = f"{target}: neither there nor at {source}"
+        missing = f"{target}: found neither there nor at {source}"
         return ("" if os.path.lexists(source) else missing), False
     if not os.path.lexists(source):
         if blake2b_of(target).hex() != one.digest:
-            return f"{target}: changed since it was moved; left there", False
+            return f"{target}: changed since it was moved; not moved back", False
         move_file(target, source, bytes.fromhex(one.digest))
         return "", True
     # Both are there: the process was killed before it removed the source, or they are others.
     is_whole = blake2b_of(source).hex() == one.digest
     if not is_whole or (target.stat().st_size and blake2b_of(target).hex() != one.digest):
-        return f"{target}: left there, as {source} is there too and differs", False
+        return f"{target}: not moved back, because another file is at {source}", False
     target.unlink()
     return "", False
 

@@ -95,7 +95,7 @@ class RemovedRows:
             _Line,
             BankError,
             what="a list of removed rows",
-            remedy="delete the file, so that rows of removed images count as deleted by hand",
+            remedy="delete the file; rows of removed images then count as deleted by hand",
         )
         self._n_lines = len(lines)
         self._rows = {row for line in lines if line.bank == identity for row in line.rows}

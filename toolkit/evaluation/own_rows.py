@@ -152,7 +152,7 @@ def _place_of(query: DatabaseMark, databases: Sequence[DatabaseMark]) -> int:
     if not query.has_same_rows(other):
         raise EvaluationError(
             "`exclude_self=True` expects the same rows in queries and database, found "
-            f"{query.shown} and {other.shown}, one of which has changed: open the bank again, "
-            "or give one file for both"
+            f"{query.shown} and {other.shown}, one of which has changed: open the bank again, or "
+            "give the same file for both"
         )
     return same[0]

@@ -169,11 +169,13 @@ def check_table(path: Path) -> str:
     RunError
         If the table or its record is missing or damaged.
     """
-    remedy = "remove both files, and the same command computes them again"
+    remedy = "remove both files, and run the same command again"
     record = record_path(path)
     for one in (path, record):
         if not one.is_file():
-            raise RunError(f"{path}: expected it and {record.name}, found no {one.name}: {remedy}")
+            raise RunError(
+                f"{path}: expected this file and {record.name}, found no {one.name}: {remedy}"
+            )
     saved = read_json(record, RunError)
     done = dataclass_from(
         _Progress, saved, name=str(record), error=RunError, remedy=remedy, may_have_more=True

@@ -34,8 +34,8 @@ __all__ = ["LANCE"]
 def _read(path: Path, n_bits: int | None) -> CodeDatabase:  # noqa: ARG001
     """Refuse: a dataset is for other programs."""
     raise CodesError(
-        f"{path}: expected a file of codes that hashkit reads, found a Lance dataset, "
-        "which it only writes; give the bank that it was made from"
+        f"{path}: expected a file of codes that hashkit can read, found a Lance dataset, which it "
+        "can only write; give the bank that the dataset was made from"
     )
 
 

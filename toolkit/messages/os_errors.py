@@ -60,8 +60,8 @@ def cannot_read(error: OSError, path: str | os.PathLike[str]) -> str:
 def no_such_bank(path: str | os.PathLike[str]) -> str:
     """The message about a bank that is missing."""
     return (
-        f"{os.fspath(path)}: there is no such bank; `hashkit sync` makes one of a folder, and "
-        "`hashkit encode` of a list"
+        f"{os.fspath(path)}: there is no such bank; `hashkit sync` makes one from a folder, and "
+        "`hashkit encode` from a list"
     )
 
 

@@ -93,7 +93,9 @@ def mismatch(header: IndexHeader, rows: DigestedCodes) -> str | None:
     if not has_size or rows.n_bits != header.n_bits:
         return f"it was built for codes of {header.n_bits} bits, not for these"
     is_other_bank = bool(rows.identity) and header.bank_identity not in ("", rows.identity)
-    change = "the bank was made again since" if is_other_bank else "rows were changed since"
+    change = (
+        "the bank was made again since then" if is_other_bank else "rows were changed since then"
+    )
     if len(codes) < header.n_rows:
         return f"it was built for {header.n_rows} codes, but there are {len(codes)}: {change}"
     if rows.rows_digest(header.n_rows) != header.rows_digest:

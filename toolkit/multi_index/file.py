@@ -149,7 +149,9 @@ def _read_fields(file: BinaryIO, path: Path) -> _Fields:
         raise unfit(path, "it is not an index")
     version = _VERSIONED.unpack_from(start)[1]
     if version != FORMAT_VERSION:
-        why = ", which does not say what rows it is of" if version < FORMAT_VERSION else ""
+        why = (
+            ", which does not record the rows it was built from" if version < FORMAT_VERSION else ""
+        )
         raise unfit(path, f"expected format version {FORMAT_VERSION}, found {version}{why}")
     _, _, n_bytes, check = _START.unpack(start)
     text = file.read(n_bytes) if n_bytes <= _MAX_JSON_BYTES else b""

@@ -156,7 +156,7 @@ def as_ranking(found: Neighbours, limit: int, n_bits: int) -> Ranking:
     if len(found.rows) != shape[0] * limit:
         raise CodesError(
             f"expected {limit} rows per query, found fewer: codes of the database are damaged, "
-            f"with bits set behind the {n_bits} that they have; `hashkit verify` lists them"
+            f"with bits set beyond the first {n_bits}; `hashkit verify` lists them"
         )
     return Ranking(
         found.distances.reshape(shape), found.rows.reshape(shape), found.database_offsets

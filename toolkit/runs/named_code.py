@@ -160,8 +160,8 @@ def _to_build(setting: _Setting, recorded: str, given: str | None, file: Path) -
     if given is None:
         if is_own_code:
             raise ConfigError(
-                f"{file} asks for the code of the {setting} {recorded}, and what a file asks for "
-                f"is not imported: if you trust that code, name it yourself with {remedy}"
+                f"{file} names the code of the {setting} {recorded}, and code that only a file "
+                f"names is not imported: if you trust that code, name it yourself with {remedy}"
             )
         return recorded
     if _identity(setting, given) != _identity(setting, recorded):

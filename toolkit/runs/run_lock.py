@@ -45,8 +45,7 @@ def locked_run(run: Path, task: RunTask) -> Iterator[None]:
         lock = lock_file(path)
     except LockHeldError:
         raise RunLockedError(
-            f"{run}: expected a run that nobody else works on, but another process is "
-            f"{_DOING[task]} it; wait for it to end, or stop it"
+            f"{run}: another process is {_DOING[task]} this run; wait for it to end, or stop it"
         ) from None
     except OSError as error:
         raise RunError(cannot_write(error, path)) from error

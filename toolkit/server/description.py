@@ -52,7 +52,7 @@ _ANSWER: Final = {
         "query": {"type": "string"},
         "code": {"type": "string"},
         "label": _LABEL,
-        "row": {"type": "integer", "description": "Of the query, if it is a row."},
+        "row": {"type": "integer", "description": "The row of the query, if it is one."},
         "hits": {"type": "array", "items": _HIT},
     },
 }
@@ -88,13 +88,13 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
 _STATUSES: Final = {
     400: "A parameter that is unknown, given twice or missing, or an empty or incomplete body.",
     401: "The token is missing or wrong.",
-    403: "The server may not be called by this name, or takes no changes.",
+    403: "The host name is not allowed, or the server is read-only.",
     404: "There is no such row, image or name.",
     408: "The body did not come in time.",
-    409: "There is an image of this name, or of one that some system does not tell from it.",
+    409: "There is an image with this name, or one that some systems do not distinguish from it.",
     413: "The body has too many bytes, or the image too many pixels.",
-    415: "Not an image of a kind that is read, or JSON without its content type.",
-    422: "A value that is out of range, or a damaged image.",
+    415: "Not an image of a supported format, or JSON without its content type.",
+    422: "A value out of range, or a damaged image.",
     503: "Too many requests wait, or the bank cannot be used now; see Retry-After.",
     504: "The answer took too long.",
     507: "The disk of the server is full.",
@@ -109,7 +109,7 @@ _PATHS: Final[dict[str, Any]] = {
                 _parameter("radius", "All hits within this many bits instead.", minimum=0),
                 _parameter("label", "Only images of this class; may be repeated.", "string"),
                 _parameter("rerank", "1: order hits at equal distance by the logits.", enum=[0, 1]),
-                _parameter("oversample", "With rerank: order so many times k images.", minimum=1),
+                _parameter("oversample", "With rerank: order this many times k images.", minimum=1),
             ],
             "requestBody": {
                 "description": "The bytes of an image file; or JSON with a code, row or name: "
@@ -150,7 +150,7 @@ _PATHS: Final[dict[str, Any]] = {
             "summary": "Remove an image: its file, and its row from all searches.",
             "security": [{"token": []}],
             "parameters": [_parameter("name", "Its name.", "string", "path")],
-            "responses": _answers(204, "It is gone.", None, 401, 403, 404, 503),
+            "responses": _answers(204, "The image was removed.", None, 401, 403, 404, 503),
         }
     },
     "/rows/{row}/thumbnail": {
@@ -171,8 +171,8 @@ _PATHS: Final[dict[str, Any]] = {
         "get": {
             "summary": "Some rows, evenly spaced over the bank.",
             "parameters": [
-                _parameter("n", "How many, 12 by default.", minimum=1, maximum=100),
-                _parameter("turn", "Another number gives other rows.", minimum=0),
+                _parameter("n", "Number of rows, 12 by default.", minimum=1, maximum=100),
+                _parameter("turn", "A different number selects different rows.", minimum=0),
             ],
             "responses": _answers(200, "The rows.", _json({"type": "object"}), 400, 422),
         }

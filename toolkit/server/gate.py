@@ -108,10 +108,11 @@ class Gate:
         if not is_own_host(host, self._hosts):
             return RequestError(
                 403,
-                f"this server is not known as {host[:80]!r}: whoever starts it can allow that name",
+                f"the host name {host[:80]!r} is not allowed: whoever starts the server can allow "
+                "it",
             )
         if self._n_waiting >= self._limits.max_waiting:
-            text = "too many requests wait already: try again in a second"
+            text = "too many requests are waiting: try again in a second"
             return RequestError(503, text, {"Retry-After": "1"})
         return None
 

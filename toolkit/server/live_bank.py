@@ -166,7 +166,7 @@ class LiveBank:
                 check_made_by(banks_of(self._newest), model_sha256)
             except BankError as error:
                 if not self.fault:
-                    logger.warning("the bank of before is searched: %s", error)
+                    logger.warning("the previous bank is searched: %s", error)
                 self.fault = self._fault_of(error)
                 return self._snapshot
             self.fault = ""
@@ -190,7 +190,7 @@ class LiveBank:
                 _ = bank.codes  # which looks at the file
         except BankError:
             return BankState(False, f"the bank cannot be searched: {self.fault or _DAMAGED}")
-        return BankState(True, self.fault and f"the bank of before is searched: {self.fault}")
+        return BankState(True, self.fault and f"the previous bank is searched: {self.fault}")
 
     def about(self) -> dict[str, Any]:
         """Rows, bits, labels, and what is wrong with the bank, for `/about`."""

@@ -36,7 +36,7 @@ class Metrics:
             buckets=_SECONDS,
         )
         self.waiting = Gauge(
-            "hashkit_waiting_requests", "Requests that are worked on or wait.", registry=registry
+            "hashkit_waiting_requests", "Requests in progress or waiting.", registry=registry
         )
         self._batch = Histogram(
             "hashkit_batch_size",
@@ -56,12 +56,12 @@ class Metrics:
         rows.set_function(lambda: bank.latest.n_live)
         stale = Gauge(
             "hashkit_bank_stale",
-            "1 while the bank of before is searched, since its file is gone, damaged or of another "
-            "model.",
+            "1 while the previous bank is searched because the file is missing, damaged or of "
+            "another model.",
             registry=registry,
         )
         stale.set_function(lambda: bool(bank.fault))
-        reloads = Gauge("hashkit_bank_reloads", "How often the bank changed.", registry=registry)
+        reloads = Gauge("hashkit_bank_reloads", "Number of changes of the bank.", registry=registry)
         reloads.set_function(lambda: bank.n_reloads)
 
     @contextlib.contextmanager

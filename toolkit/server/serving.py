@@ -92,7 +92,7 @@ def open_listener(settings: ServerSettings) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
-        raise ConfigError(f"`host`: {host!r} is no address of this machine ({error})") from None
+        raise ConfigError(f"`host`: {host!r} is not an address of this machine ({error})") from None
     try:
         if os.name != "nt":  # the option means something else there
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -112,7 +112,7 @@ def address_of(listener: socket.socket) -> str:
 
 def _why_not_bound(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} is taken by another program: choose another one with `port`"
+        return f"port {port} is used by another program: choose another one with `port`"
     if error.errno == errno.EACCES:
-        return f"port {port} needs more rights: choose one from 1024 with `port`"
-    return f"`host`: {host!r} is no address of this machine ({error.strerror})"
+        return f"port {port} needs administrator rights: choose one from 1024 with `port`"
+    return f"`host`: {host!r} is not an address of this machine ({error.strerror})"

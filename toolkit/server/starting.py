@@ -55,8 +55,8 @@ def serve(
     """
     if settings.writable is not None and bank.is_dir():
         raise ConfigError(
-            f"{bank}: expected a bank that takes new images, found a folder: a bank set is only "
-            "read, so give one bank, or leave `writable` out"
+            f"{bank}: expected a bank to add images to, found a folder: a bank set accepts no "
+            "uploads, so give one bank, or leave `writable` out"
         )
     is_new = settings.writable is not None and not bank.exists()
     opened = None if is_new else open_bank_or_set(bank)

@@ -52,7 +52,7 @@ def check_root(folder: Path) -> None:
     if os.path.realpath(folder) != str(folder) or not folder.is_dir():
         raise RequestError(
             503,
-            "no image can be added or removed now, as the folder of uploads is gone or was "
+            "no image can be added or removed now, because the folder of uploads is gone or was "
             "replaced by a link",
             {"Retry-After": "30"},
         )

@@ -211,8 +211,8 @@ class Uploads:
         if like:
             raise RequestError(
                 409,
-                f"there is an image named {like[0][:80]!r} already, which some systems do not tell "
-                f"from {name[:80]!r}",
+                f"there is already an image named {like[0][:80]!r}, which some systems do not "
+                f"distinguish from {name[:80]!r}",
             )
         if path is None:
             return
@@ -266,14 +266,14 @@ class Uploads:
 
 
 def _exists(name: str) -> RequestError:
-    return RequestError(409, f"there is an image named {name[:80]!r} already")
+    return RequestError(409, f"there is already an image named {name[:80]!r}")
 
 
 def _no_changes(reason: str) -> RequestError:
     return RequestError(
         503,
-        f"no image can be added or removed now, as the bank was replaced: {reason}; the log of the "
-        "server says more",
+        f"no image can be added or removed now, because the bank was replaced: {reason}; the "
+        "server's log has the details",
         {"Retry-After": "30"},
     )
 

@@ -84,7 +84,7 @@ class WritableBank:
         except OSError as error:
             raise ConfigError(f"`writable`: {cannot_write(error, folder)}") from None
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise ConfigError(f"`writable`: {folder} may not be written by this user")
+            raise ConfigError(f"`writable`: this user has no permission to write to {folder}")
         root = Path(os.path.realpath(folder))
         if path.exists():
             return cls(BankEditor.open(path), root, encoder)
@@ -114,7 +114,9 @@ class WritableBank:
 
 def _check_folder(bank: Bank, root: Path) -> None:
     if not bank.header.has_names:
-        raise BankError(f"{bank.path}: expected a bank with names, to add images, found only codes")
+        raise BankError(
+            f"{bank.path}: expected a bank with names to add images to, found only codes"
+        )
     if not len(bank):
         return
     check_follows(bank)

@@ -46,7 +46,7 @@ async def remove_image(service: Service, request: Request) -> Response:
 async def _uploads(service: Service, request: Request) -> Uploads:
     """The object that makes changes, after a check that the client may make them."""
     if service.uploads is None:
-        raise RequestError(403, "this server takes no changes: it was not started as writable")
+        raise RequestError(403, "this server is read-only: it was not started as writable")
     given = request.headers.get("authorization", "")
     is_scheme = given[: len(_SCHEME)].lower() == _SCHEME
     token = given[len(_SCHEME) :].strip() if is_scheme else ""
