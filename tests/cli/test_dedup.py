@@ -117,7 +117,7 @@ def test_the_duplicates_of_a_bank_with_and_without_its_images(bank: Path, photos
         ]
         assert document["groups"][0]["images"][0]["width"] is None
         outcome = run(f"dedup '{bank}' --radius 8 --apply 'move={photos.parent}/out'")
-        assert "a.png: the file was not found; its group is left" in outcome.stderr
+        assert "a.png: the file was not found; its group is skipped" in outcome.stderr
         assert not (photos.parent / "out").exists()
         outcome = run(f"dedup '{bank}' --radius 8 --data-root '{moved}' --json")
         assert groups_of(outcome.json) == EXPECTED

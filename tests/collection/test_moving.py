@@ -153,10 +153,10 @@ def test_what_changed_since_is_left_where_it_is(album: Path) -> None:
     target.write_bytes(b"edited too")
     undone = undo_moves(report.journal)
     assert undone.restored == 0
-    assert undone.faults == (f"{target}: changed since it was moved; left there",)
+    assert undone.faults == (f"{target}: changed since it was moved; not moved back",)
     (album / "c.png").write_bytes(b"new")
     (fault,) = undo_moves(report.journal).faults
-    assert "is there too and differs" in fault
+    assert "because another file is at" in fault
     assert files(album) == before | {"c.png": b"new"}
     # Without the image to keep, none of its duplicates moves.
     other = group(album, ["X.png"])
@@ -164,7 +164,7 @@ def test_what_changed_since_is_left_where_it_is(album: Path) -> None:
     report = move_duplicates([other], album.parent / "out")
     assert report.moved == ()
     assert report.journal is None
-    assert "its group is left" in report.faults[0]
+    assert "its group is skipped" in report.faults[0]
 
 
 @looped(
@@ -200,7 +200,7 @@ def test_a_journal_takes_files_from_its_own_folder_alone(album: Path) -> None:
     moved(album, ["c.png"])
     (album.parent / "other").mkdir()
     (fault,) = undo_moves(elsewhere.rename(album.parent / "other" / "journal.json")).faults
-    assert "put the journal back" in fault
+    assert "return the journal to the folder" in fault
     assert files(album.parent).keys() - before.keys() == {"other/journal.json"}
 
 

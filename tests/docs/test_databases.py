@@ -196,7 +196,7 @@ def test_a_lance_dataset_has_all_columns_and_is_replaced_whole(tmp_path):
         "labels": [[0, 2], []],
     }
     assert len(dataset.versions()) == 1
-    with pytest.raises(CodesError, match="a Lance dataset, which it only writes; give the bank"):
+    with pytest.raises(CodesError, match="a Lance dataset, which it can only write; give the bank"):
         open_codes(path)
     assert [file.name for file in tmp_path.iterdir()] == ["photos.lance"]
 

@@ -137,7 +137,10 @@ def test_an_index_of_other_codes_is_refused(tmp_path: Path, change: Any, message
         (lambda data: data[:0], "not an index"),
         (lambda data: b"x" + data[1:], "not an index"),
         (lambda data: data[:8] + b"\3" + data[9:], "expected format version 2, found 3"),
-        (lambda data: data[:8] + b"\1" + data[9:], "version 2, found 1, which does not say"),
+        (
+            lambda data: data[:8] + b"\1" + data[9:],
+            "version 2, found 1, which does not record the rows",
+        ),
         (lambda data: data[:20] + b"[" + data[21:], "damaged"),
         (lambda data: data.replace(b'"n_bits": 16', b'"n_bits": 17'), "damaged"),
         (lambda data: with_field(data, "n_bits", None), "damaged"),

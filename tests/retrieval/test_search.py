@@ -270,7 +270,7 @@ def test_codes_with_bits_behind_the_last_one_are_an_error() -> None:
     few = Damaged(np.array([[0, 0], [255, 255], [0, 32]], np.uint8))
     assert search(query, few, top_k=2).rows.tolist() == [[0, 2]]
     for database in (few, Damaged(np.full((20_000, 2), 255, np.uint8))):
-        with pytest.raises(CodesError, match="bits set behind the 11 that they have"):
+        with pytest.raises(CodesError, match="bits set beyond the first 11"):
             search(query, database, top_k=len(database))
         assert len(search(query, database, radius=11).rows) == (2 if database is few else 0)
         with pytest.raises(CodesError, match="database codes of 11 bits must have zeros in the"):

@@ -36,7 +36,9 @@ def test_a_run_is_locked_once_for_each_task(tmp_path: Path, monkeypatch) -> None
     with locked_run(run.path, "training"):
         for path in (run.path, link, Path(), Path("../first")):
             with (
-                pytest.raises(RunLockedError, match="another process is training it") as caught,
+                pytest.raises(
+                    RunLockedError, match="another process is training this run"
+                ) as caught,
                 locked_run(path, "training"),
             ):
                 pass
@@ -83,11 +85,11 @@ def test_training_and_exporting_a_locked_run_are_refused_before_any_work(
         Run.create(tmp_path, "run-12bits", RunConfig(CONFIG.data, CONFIG.training, shared=shared))
     with (
         locked_run(run.path, "training"),
-        pytest.raises(RunLockedError, match=r"run: expected a run that nobody else works on"),
+        pytest.raises(RunLockedError, match=r"run: another process is training this run"),
     ):
         hashkit.resume(tmp_path / f"run{part}")
     with locked_run(run.path, "export"):
-        with pytest.raises(RunLockedError, match="another process is exporting it"):
+        with pytest.raises(RunLockedError, match="another process is exporting this run"):
             hashkit.export(run.path)
         with pytest.raises(HashkitError, match="no checkpoint"):
             hashkit.export(run.path, tmp_path / "elsewhere.onnx")

@@ -61,7 +61,9 @@ def test_which_networks_are_code(network, is_code):
 def test_a_kind_that_nobody_thought_of_is_code(monkeypatch):
     """A new kind with an argument is refused until somebody says that it is harmless."""
     monkeypatch.setitem(NETWORKS, "jit", True)
-    with pytest.raises(ConfigError, match=r"jit:/theirs/model\.pt, and what a file asks for"):
+    with pytest.raises(
+        ConfigError, match=r"jit:/theirs/model\.pt, and code that only a file names"
+    ):
         network_to_build("jit:/theirs/model.pt", None, FILE)
     with_argument = [name for name, takes in NETWORKS.items() if takes]
     harmless = {name for name in with_argument if not runs_own_code(f"{name}:a")}
@@ -73,8 +75,8 @@ def test_the_message_names_the_file_the_code_and_the_remedy():
     with pytest.raises(ConfigError) as caught:
         network_to_build(OWN, None, FILE)
     assert str(caught.value) == (
-        f"{FILE} asks for the code of the network {OWN}, and what a file asks for is not imported: "
-        f'if you trust that code, name it yourself with `network="{OWN}"`'
+        f"{FILE} names the code of the network {OWN}, and code that only a file names is "
+        f'not imported: if you trust that code, name it yourself with `network="{OWN}"`'
     )
     with pytest.raises(ConfigError, match=r'with `network="..."`$'):
         network_to_build('module:a"b.py:Net', None, FILE)
@@ -85,8 +87,8 @@ def test_a_loss_follows_the_same_rule(tmp_path, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         loss_to_build(OWN, None, FILE)
     assert str(caught.value) == (
-        f"{FILE} asks for the code of the loss {OWN}, and what a file asks for is not imported: "
-        f'if you trust that code, name it yourself with `loss="{OWN}"`'
+        f"{FILE} names the code of the loss {OWN}, and code that only a file names is "
+        f'not imported: if you trust that code, name it yourself with `loss="{OWN}"`'
     )
     assert loss_to_build(OWN, "module:net.py:Net", FILE) == f"module:{tmp_path}/net.py:Net"
     for harmless in ("csq", "itq"):
@@ -180,7 +182,7 @@ def write_header(path: Path, network: str, manifest_network: str = "compact") ->
 
 
 def refuse_without_a_name(call, theirs) -> None:
-    with pytest.raises(ConfigError, match=r"asks for the code of the network module:.*/net.py:net"):
+    with pytest.raises(ConfigError, match=r"names the code of the network module:.*/net.py:net"):
         call()
     assert not Path("imported").exists()
 
@@ -203,7 +205,7 @@ def test_resume_imports_no_loss_that_a_config_names(tmp_path, monkeypatch, netwo
     run = Run.create(Path("runs"), "theirs", RunConfig(data=DataSpec(), training=config))
     said = fail("train --resume --run runs/theirs")
     assert said.endswith(f"yourself with --loss module:{tmp_path}/own.py:loss")
-    assert f"{run.config_path} asks for the code of the loss" in said
+    assert f"{run.config_path} names the code of the loss" in said
     assert not Path("imported").exists()
 
 

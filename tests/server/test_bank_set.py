@@ -43,5 +43,5 @@ def test_a_set_is_served_as_one_bank_and_reloaded(tmp_path):
 
 def test_a_set_takes_no_images(tmp_path):
     settings = ServerSettings(writable=tmp_path, token=TOKEN)
-    with pytest.raises(ConfigError, match="a bank set is only read"):
+    with pytest.raises(ConfigError, match="a bank set accepts no uploads"):
         serve(tmp_path, None, settings, None, RuntimeSettings(), SILENT)

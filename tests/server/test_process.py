@@ -119,8 +119,8 @@ def test_what_a_start_refuses_in_one_line(tmp_path, monkeypatch):
         for options, words in (
             (f"--bank {tmp_path}/nothing.h5", "there is no such bank"),
             (f"--bank {bank} --writable {tmp_path}/album", "HASHKIT_TOKEN"),
-            (f"--bank {bank} --port {port}", f"port {port} is taken"),
-            (f"--bank {bank} --host 203.0.113.7", "no address of this machine"),
+            (f"--bank {bank} --port {port}", f"port {port} is used"),
+            (f"--bank {bank} --host 203.0.113.7", "not an address of this machine"),
             (f"--bank {bank} --model phash-256", "was made by another model"),
             (f"--bank {bank} --data-root {tmp_path}/nowhere", "--data-root must be the folder"),
         ):

@@ -91,7 +91,7 @@ _STATUSES: Final = {
     403: "The host name is not allowed, or the server is read-only.",
     404: "There is no such row, image or name.",
     408: "The body did not come in time.",
-    409: "There is an image with this name, or one that some systems do not distinguish from it.",
+    409: "There is an image with this name, or with one that some systems treat as the same.",
     413: "The body has too many bytes, or the image too many pixels.",
     415: "Not an image of a supported format, or JSON without its content type.",
     422: "A value out of range, or a damaged image.",

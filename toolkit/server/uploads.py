@@ -211,8 +211,8 @@ class Uploads:
         if like:
             raise RequestError(
                 409,
-                f"there is already an image named {like[0][:80]!r}, which some systems do not "
-                f"distinguish from {name[:80]!r}",
+                f"there is already an image named {like[0][:80]!r}, which some systems treat "
+                f"as the same as {name[:80]!r}",
             )
         if path is None:
             return
