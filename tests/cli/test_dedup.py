@@ -129,7 +129,7 @@ def test_only_equal_pictures_are_found_where_wanted(bank: Path, photos: Path) ->
     for source in (photos, bank):
         found = hashkit.find_duplicates(source, exact=True)
         assert groups_of(found.to_dict()) == EXPECTED[:2]
-    with pytest.raises(ConfigError, match="`exact` has no radius"):
+    with pytest.raises(ConfigError, match="`exact` and `radius` cannot be combined"):
         hashkit.find_duplicates(photos, 4, exact=True)
 
 
@@ -162,8 +162,8 @@ def test_duplicates_are_moved_and_moved_back(photos: Path, tmp_path: Path) -> No
         ("dedup . --apply copy=x", 2, "expected move=FOLDER, found 'copy=x'"),
         ("dedup . --apply move=inner", 1, "expected a folder outside"),
         ("dedup . --undo x.json", 1, "--undo takes only the journal"),
-        ("dedup . --csv -", 1, "expected the name of a file, found the sign for standard output"),
-        ("dedup . --data-root x", 1, "--data-root is where a bank's images are now"),
+        ("dedup . --csv -", 1, "expected the name of a file, found `-`"),
+        ("dedup . --data-root x", 1, "--data-root is for a bank whose images were moved"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(

@@ -75,7 +75,7 @@ def test_a_wrong_word_of_a_search_is_found_before_images_are_encoded(model):
     Path("taken").mkdir()
     write_digit(0, Path("a.png"))
     wrong = {
-        "--query typo.png": "typo.png: there is no such file, nor is it the name of a query",
+        "--query typo.png": "typo.png: there is no such file, and it is not the name of a query",
         "--query a.png --engine fast": "--engine must be one of",
         "--query a.png --csv taken": "taken: cannot be written (Is a directory)",
         "--query a.png --save-picture a.png/hits.png": "a.png: Not a directory",

@@ -64,7 +64,7 @@ def test_what_loses_too_much_is_one_line_and_no_file(run, monkeypatch):
     assert not list(run.path.glob("*fp16*"))
 
     allowed = succeed("export --onnx --precision fp16 --allow-loss")
-    assert "warning: it loses more than it should: " in allowed.stderr
+    assert "warning: the loss exceeds the tolerance: " in allowed.stderr
     assert (run.path / "model-fp16.onnx").is_file()
 
 

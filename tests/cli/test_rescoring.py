@@ -145,7 +145,7 @@ def test_images_that_changed_are_said_or_refused(place, tmp_path, monkeypatch):
     command = f"evaluate queries.h5 {place}/bank.h5 --rerank --oversample 2 --model {model}"
     shutil.copyfile(f"more/{names[-1]}", f"more/{names[0]}")
     said = succeed(command).stderr
-    assert "warning: 1 of 12 queries have another code than before" in said
+    assert "warning: 1 of 12 queries have a different code than before" in said
     for name in names[:-1]:
         shutil.copyfile(f"more/{names[-1]}", f"more/{name}")
     assert "found other codes for" in fail(command)

@@ -285,7 +285,7 @@ def test_what_a_search_says_where_it_finds_nothing_or_was_not_meant(own):
     assert len(asked("--row 0 --radius 16")[0]["hits"]) == len(names)
     assert "at most 16" in fail(f"search --row 0 --radius 17 {bank}")
     assert "at most 16" in fail("dedup photos.h5 --radius 17")
-    assert "one file" in fail(f"search --row 0 {bank} --bank ./photos.h5")
+    assert "the same file" in fail(f"search --row 0 {bank} --bank ./photos.h5")
     typo = names[0][:-6] + "x" + names[0][-6:]
     assert f"did you mean {names[0]}?" in fail(f"search --name {typo} {bank}")
     assert "photos.h5 lies here" in fail("search --row 0") or "more.h5" in fail("search --row 0")

@@ -203,7 +203,7 @@ def test_evaluations_with_one_title_and_equal_bits_are_not_connected():
     [
         ({"n_queries": 7}, "other has 7 queries, own has 24"),
         ({"n_database": 1_200}, "other has 1,200 images in the database, own has 150"),
-        ({"convention": "hits"}, "another convention of mAP@R: hits, not all-relevant"),
+        ({"convention": "hits"}, "another convention for mAP@R: hits, not all-relevant"),
         ({"without_relevant": "drop"}, "images differently: drop, not zero"),
     ],
 )

@@ -92,5 +92,5 @@ def test_a_bank_without_digests_says_that_it_cannot_tell(album, bank):
 
     images, notes = open_image_folder(album), Kept()
     check_copies(images, Old(), notes)  # type: ignore[arg-type]
-    assert "are not noticed" in notes.text
+    assert "are not detected" in notes.text
     assert copied_images(images, np.arange(5), Old()) == []  # type: ignore[arg-type]

@@ -135,7 +135,7 @@ def test_a_bank_that_does_not_keep_files_says_so(album, bank, encoder):
     notes = Kept()
     state = compare_source(images, hashkit.Bank.open(bank))
     _report_changes(images, state, Old(), notes)  # type: ignore[arg-type]
-    assert "are not noticed" in notes.text
+    assert "are not detected" in notes.text
 
 
 def test_images_that_could_not_be_used_are_tried_again_once_they_can(album, encoder):

@@ -13,7 +13,7 @@ from hashkit.workflow.reporter import NoteList
 @pytest.mark.parametrize(
     ("speed", "advice"),
     [
-        (2.5, "`model=...` to whatever encodes, for banks and queries alike"),
+        (2.5, "`model=...` wherever images are encoded, for banks and queries alike"),
         (1.1, "keep the fp32 model here"),
     ],
 )

@@ -325,7 +325,7 @@ def test_a_bank_is_no_image_and_what_follows_a_folder_is_not_replaced_in_silence
     sync()
     notes = Kept()
     hashkit.encode(album, encoder, path, overwrite=True, reporter=notes)
-    assert f"warning: {path} followed {album} by hashkit sync" in notes.text
+    assert f"warning: hashkit sync kept {path} up to date with {album}" in notes.text
 
 
 def test_rows_that_were_added_by_hand_are_kept(album, path, sync):
@@ -342,7 +342,7 @@ def test_a_folder_that_moved_keeps_its_bank(album, path, sync, encoder):
     notes = Kept()
     report = hashkit.sync(moved, path, encoder, reporter=notes)
     assert report.unchanged == 5
-    assert "was made of" in notes.text
+    assert "was made from" in notes.text
     with hashkit.Bank.open(path) as bank:
         assert bank.header.source.root == str(moved)
 
@@ -388,7 +388,7 @@ def test_the_model_that_made_the_bank_is_found_beside_it_or_in_a_run(
     model.unlink()
     assert sync(model=None) == ({"unchanged": 6}, 0)  # no model is needed
     draw(album / "newer.png", 13)
-    with pytest.raises(ConfigError, match=r"neither beside the bank nor in runs/.*`model=...`"):
+    with pytest.raises(ConfigError, match=r"not found beside the bank or in runs/.*`model=...`"):
         sync(model=None)
 
 

@@ -73,7 +73,7 @@ def read_mat(path: Path) -> dict[str, NDArray[Any]]:
         raise CodesError(f"{path}: {error.strerror}") from None
     except (_DamagedError, struct.error, zlib.error, ValueError) as error:
         reason = str(error) if isinstance(error, _DamagedError) else _CUT
-        raise CodesError(f"{path}: cannot be read as a file of MATLAB: {reason}") from None
+        raise CodesError(f"{path}: cannot be read as a MATLAB file: {reason}") from None
 
 
 class _DamagedError(Exception):
@@ -161,5 +161,5 @@ def _read_hdf5(path: Path) -> dict[str, NDArray[Any]]:
         raise CodesError(f"{path}: cannot be read ({foreign_message(error)})") from None
     except Exception as error:  # a damaged file makes h5py raise anything
         reason = foreign_message(error)
-        raise CodesError(f"{path}: cannot be read as a file of MATLAB ({reason})") from None
+        raise CodesError(f"{path}: cannot be read as a MATLAB file ({reason})") from None
     return arrays

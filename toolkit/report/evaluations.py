@@ -147,7 +147,7 @@ def differences(evaluation: Evaluation, other: Evaluation) -> list[str]:
             if len(lists - {None}) == 2:
                 found.append(f"{other.name} has different {side} images than {evaluation.name}")
     for field, what in (
-        ("convention", "has another convention of mAP@R"),
+        ("convention", "uses another convention for mAP@R"),
         ("without_relevant", "treats queries without relevant images differently"),
     ):
         theirs, ours = other.fields.get(field), evaluation.fields.get(field)

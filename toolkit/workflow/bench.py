@@ -49,7 +49,7 @@ class WantedImages:
 
     def __post_init__(self) -> None:
         if self.spec is not None and self.is_random:
-            raise ConfigError("`images` are real ones and `random` are not: choose one")
+            raise ConfigError("`images` and `random` cannot be combined: choose one")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ class BenchSubject:
         """
         if models:
             if run is not None:
-                raise ConfigError("`model` names files and `run` takes those of a run: choose one")
+                raise ConfigError("`model` and `run` cannot be combined: choose one")
             subject = cls(", ".join(path.name for path in models), read_models(models))
         else:
             found = find_exported(run, runs, reporter)

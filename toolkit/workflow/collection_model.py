@@ -91,6 +91,6 @@ class CollectionModel:
         if path is not None:
             return path
         raise ConfigError(
-            f"{bank.path} was made by {shown_sha256(sha256)}, which is not built in, and neither "
-            f"beside the bank nor in {DEFAULT_RUNS_DIR}/: name its file with `model=...`"
+            f"{bank.path} was made by {shown_sha256(sha256)}, which is not built in, and was not "
+            f"found beside the bank or in {DEFAULT_RUNS_DIR}/: name its file with `model=...`"
         )

@@ -26,14 +26,14 @@ def check_copies(images: ImageSet, bank: Bank, reporter: Reporter) -> None:
         return
     if bank.files is None:
         reporter.note(
-            f"{bank.path} does not keep digests of its images' files, so that images which it has "
-            "already are not noticed"
+            f"{bank.path} has no digests of its image files, so images that it already has are not "
+            "detected"
         )
         return
     copies = copied_images(images, np.arange(len(images)), bank)
     if copies and len(copies) == len(images):
         raise BankMismatchError(
-            f"{bank.path}: expected images that the bank does not have, found that it has "
+            f"{bank.path}: expected images that the bank does not have, but it has "
             f"{_found(images, copies)}: if the folder was renamed, make the bank again with "
             "`overwrite=True`; for a second copy of the images, make another bank"
         )

@@ -161,7 +161,7 @@ def find_duplicates(
     if radius is not None:
         radius = whole_number(radius, "radius", 0)
         if exact:
-            raise ConfigError("`exact` has no radius, found both: leave one of the two out")
+            raise ConfigError("`exact` and `radius` cannot be combined: leave one of the two out")
     wanted = _Wanted(radius, exact)
     if isinstance(source, Bank | BankSet):
         return _in_bank(as_one(source), wanted, data_root, n_workers, reporter)
@@ -171,7 +171,8 @@ def find_duplicates(
             return _in_bank(as_one(bank), wanted, data_root, n_workers, reporter)
     if data_root is not None:
         raise ConfigError(
-            "`data_root` is where a bank's images are now; found it with a folder: leave it out"
+            "`data_root` is for a bank whose images were moved, found a folder of images: leave it "
+            "out"
         )
     return _in_folder(path, wanted, n_workers, reporter)
 
@@ -256,8 +257,8 @@ def _near_groups(
         def progress(done: int, total: int) -> None:
             if total and not (done or is_compiled()):
                 reporter.note(
-                    "compiling the comparison of pictures, once, which takes about 15 seconds; "
-                    "`hashkit compile` does that in advance"
+                    "compiling the comparison of pictures once, about 15 seconds; `hashkit "
+                    "compile` does this in advance"
                 )
                 compile_verify()  # before the bar, which would count this time as that of pairs
             bar.update(done, total)
@@ -323,7 +324,8 @@ def _facts_of_rows(
     if len(there) < len(named):
         reporter.note(
             f"{plural(len(named) - len(there), 'image')} of {bank.path} not found: they are "
-            "compared only by their codes; if their folder was moved, name it with `data_root=...`"
+            "compared only by their codes; if their folder was moved, give its current path with "
+            "`data_root=...`"
         )
     return [facts.get(name) or _kept_facts(bank, row, name) for row, name in named], faults
 

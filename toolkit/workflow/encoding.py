@@ -131,8 +131,8 @@ def _tell_of_followed(path: Path, reporter: Reporter) -> None:
         return
     if folder is not None:
         reporter.note(
-            f"warning: {path} followed {folder} by hashkit sync: it is replaced by a bank of a "
-            "fixed list of images, and rows that were deleted by hand come back"
+            f"warning: hashkit sync kept {path} up to date with {folder}; a bank of a fixed list "
+            "of images replaces it, and rows deleted by hand come back"
         )
 
 

@@ -260,7 +260,7 @@ def _features(job: _Job, n_workers: int) -> FeatureSet | None:
         for other in _other_runs(run):
             if store.take_from(other):
                 reporter.note(
-                    f"features of {plural(len(job.images), 'image')} are those of {other}"
+                    f"using the features of {plural(len(job.images), 'image')} from {other}"
                 )
                 break
     n_done = store.n_done

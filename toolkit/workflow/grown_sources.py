@@ -170,7 +170,7 @@ def _rows_to_add(
         what = f"encoding {len(rows):,}" if len(rows) else "nothing to encode"
         reporter.note(
             f"{path}: {len(state.known):,} of {plural(len(images), 'image')} of {images.root} are "
-            f"in the bank already; {what}"
+            f"already in the bank; {what}"
         )
         _check_not_repeated(images.subset(rows), bank)
         report_copies(images, state.new if mode == "append" else rows, bank, reporter)
@@ -186,7 +186,7 @@ def _check_not_repeated(images: ImageSet, bank: Bank) -> None:
         raise BankMismatchError(
             f"{bank.path}: expected images that were not appended before, found the same "
             f"{plural(len(images), 'image')} again (for example {images.names[0]}), whose rows "
-            "were deleted since: make the bank again with `overwrite=True`"
+            "have been deleted: make the bank again with `overwrite=True`"
         )
 
 
@@ -317,8 +317,8 @@ def _report_changes(
         return []
     if bank.files is None:
         reporter.note(
-            f"{bank.path} does not keep size, time and digest of its images' files, so that images "
-            "that changed under their names are not noticed"
+            f"{bank.path} has no sizes, times and digests of its image files, so images that "
+            "changed under their names are not detected"
         )
         return []
     changed = changed_images(images, state.known, bank)

@@ -102,7 +102,7 @@ class Leaks:
             reporter.note(
                 f"warning: {leak.n_queries:,} of the {self.n_queries:,} queries look like "
                 f"{_NOUNS[leak.part]} (for example {query} and {image}, {distance} of 256 bits): "
-                "look at them, as copies make results too good"
+                "check them, because copies make results too good"
             )
         if not self.found:
             reporter.note("no query looks like a training or database image")

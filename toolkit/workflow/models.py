@@ -168,8 +168,8 @@ def model_of_banks(banks: Sequence[Bank], what: str, reporter: Reporter = SILENT
         named = f" ({shown_sha256(sha256)})"
     raise ConfigError(
         f"{what} needs the model that made {banks[0].path if banks else 'the codes'}{named}, which "
-        f"is not built in, and neither beside the bank nor in {DEFAULT_RUNS_DIR}/: name its file "
-        "with `model=...`"
+        f"is not built in, and was not found beside the bank or in {DEFAULT_RUNS_DIR}/: name its "
+        "file with `model=...`"
     )
 
 

@@ -49,8 +49,8 @@ def check_writable(path: Path) -> None:
     check_local(path)
     if str(path) == "-":
         raise ConfigError(
-            "-: expected the name of a file, found the sign for standard output, which is not "
-            "supported here: name a file"
+            "expected the name of a file, found `-`, but standard output is not supported here: "
+            "name a file"
         )
     if os.path.isdir(path):  # noqa: PTH112 - False for names that no file can have
         raise ConfigError(cannot_write(IsADirectoryError(errno.EISDIR, "Is a directory"), path))
@@ -143,7 +143,7 @@ def _check_replaced(
         )
     if any(one is not None and is_file(one) and one.samefile(path) for one in inputs):
         raise ConfigError(
-            f"{path}: expected a new file, found one that is read, which is not replaced: choose "
+            f"{path}: expected a new file, found an input file, which is not replaced: choose "
             "another name"
         )
 

@@ -73,7 +73,7 @@ def _trial_images(run: Run, manifest: Manifest) -> TrialImages:
 def _tell(report: PrecisionReport, reporter: Reporter) -> None:
     reporter.note(f"compared: {report.agreement.summary()}")
     if report.excesses:
-        reporter.note(f"warning: it loses more than it should: {'; '.join(report.excesses)}")
+        reporter.note(f"warning: the loss exceeds the tolerance: {'; '.join(report.excesses)}")
     size = f"{file_size(report.n_bytes)}, {report.n_bytes / report.n_bytes_source:.0%} of fp32"
     if report.quantised:
         n_all = len(report.quantised) + len(report.kept)
@@ -88,6 +88,6 @@ def _advice(report: PrecisionReport) -> str:
     if report.speed < _WORTH_IT:
         return "it is hardly faster on this CPU: keep the fp32 model here"
     return (
-        f"to use it, give {report.path} as `model=...` to whatever encodes, for banks and queries "
-        "alike: banks of the fp32 model take no codes of it"
+        f"to use it, give {report.path} as `model=...` wherever images are encoded, for banks and "
+        "queries alike: its codes cannot be added to banks of the fp32 model"
     )

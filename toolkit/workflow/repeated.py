@@ -17,6 +17,6 @@ def check_each_once(paths: Sequence[Path]) -> None:
         other = known.setdefault(path.resolve(), path)
         if other is not path:
             raise ConfigError(
-                f"expected each bank once, found {path} and {other}, which are one file: leave one "
-                "of the two out"
+                f"expected each bank once, found {path} and {other}, which are the same file: "
+                "leave one of the two out"
             )

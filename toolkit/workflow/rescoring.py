@@ -153,7 +153,9 @@ def _query_images(subject: Subject) -> list[ImageSource]:
     """Images of the queries that are not deleted."""
     queries, find = subject.queries, subject.images
     rows = kept_rows(queries).tolist()
-    how = "if the folder has moved, `data_root=...` is where it is now; or leave `rerank` out"
+    how = (
+        "if the folder was moved, give its current path with `data_root=...`; or leave `rerank` out"
+    )
     if not len(queries.names):
         raise EvaluationError(
             f"`rerank` expects the queries' images, to encode them again, found only codes: {how}"
@@ -194,6 +196,6 @@ def _compare_codes(subject: Subject, logits: NDArray[np.float32], reporter: Repo
         )
     if n_other:
         reporter.note(
-            f"warning: {n_other:,} of {len(logits):,} queries have another code than before; the "
-            "rescored metrics are those of the new codes"
+            f"warning: {n_other:,} of {len(logits):,} queries have a different code than before; "
+            "the rescored metrics are those of the new codes"
         )

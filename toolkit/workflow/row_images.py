@@ -48,7 +48,7 @@ class RowImages:
         self._data_root = None if data_root is None else with_home(data_root).absolute()
         if self._data_root is not None and not self._data_root.is_dir():
             raise ConfigError(
-                f"`data_root` must be the folder that the images are in now; found no folder "
+                "`data_root` must be the folder that the images are in now, found no folder "
                 f"{self._data_root}"
             )
         self._only_below = only_below
@@ -132,8 +132,8 @@ def is_below(name: str) -> bool:
 def missing_text(n_missing: int) -> str:
     """One line on images that were not found, and how to find them."""
     return (
-        f"{plural(n_missing, 'image')} not found: if the folder has moved, `data_root=...` is "
-        "where it is now"
+        f"{plural(n_missing, 'image')} not found: if the folder was moved, give its current path "
+        "with `data_root=...`"
     )
 
 

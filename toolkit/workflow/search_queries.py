@@ -59,9 +59,9 @@ def check_queries(place: SearchPlace, names: Sequence[str]) -> None:
         if name not in known:
             example = next(iter(known))
             raise ImageError(
-                f"{name}: there is no such file, nor is it the name of a query of "
-                f"{place.run.path if place.run else 'the run'} (for example {example}); "
-                "`name=...` takes the name of a row",
+                f"{name}: there is no such file, and it is not the name of a query of "
+                f"{place.run.path if place.run else 'the run'} (for example {example}); `name=...` "
+                "takes the name of a row",
                 "missing",
             )
 
@@ -141,8 +141,8 @@ def with_logits(
         image = query.image if query.row is None else place.image_of(query.row)
         if image is None:
             raise ImageError(
-                f"{query.name}: `rerank` needs the query's image, which is missing: "
-                "`data_root=...` is where its folder is now",
+                f"{query.name}: `rerank` needs the query's image, which is missing: if its folder "
+                "was moved, give its current path with `data_root=...`",
                 "missing",
             )
         place.check_query_model()
@@ -150,8 +150,8 @@ def with_logits(
         code = binarize(own)[0]
         if not np.array_equal(code, query.code):
             reporter.note(
-                f"warning: {query.name} has another code than when it was encoded; its code of now "
-                "is used"
+                f"warning: {query.name} now has a different code than in the bank; the new code is "
+                "used"
             )
         answered.append(dataclasses.replace(query, code=code))
         logits.append(own)
@@ -186,9 +186,7 @@ def _no_such_file(place: SearchPlace, name: str) -> str:
 
 def _of_row(place: SearchPlace, row: int) -> Query:
     if not place.n_rows:
-        raise ConfigError(
-            f"{place.banks[0].path} has no rows, so that there is none to search with"
-        )
+        raise ConfigError(f"{place.banks[0].path} has no rows to search with")
     if not 0 <= row < place.n_rows:
         raise ConfigError(
             f"`row` must be from 0 to {place.n_rows - 1}, the rows of the bank, found {row}"

@@ -251,7 +251,8 @@ class FolderSync:
         with self._rehearsal() as rehearsal:
             if not why:
                 return plan, rehearsal.follow(plan, bank)
-            unknown = "" if bank.files is not None else "; those whose code is the same count too"
+            known = bank.files is not None
+            unknown = "" if known else ", and count as changed even if their codes stay the same"
             self._reporter.note(f"{bank.path} {why}: all images would be encoded again{unknown}")
             check_readable(bank, plan, allow_removals=self._options.allow_removals)
             return plan, rehearsal.replace(plan)
@@ -268,7 +269,7 @@ class FolderSync:
         if not self._model.made(bank):
             return "was made by another model"
         if not (bank.header.has_files and bank.header.has_names):
-            return "does not keep names, sizes, times and digests of its images' files"
+            return "has no names, sizes, times and digests of its image files"
         return ""
 
     def _update(self, listing: Listing, path: Path) -> tuple[Plan, Done]:
@@ -332,7 +333,7 @@ class FolderSync:
         before = bank.header.source
         if before is not None and before.root not in (None, str(listing.folder)):
             self._reporter.note(
-                f"{bank.path} was made of {before.root}, and follows {listing.folder} from now on"
+                f"{bank.path} was made from {before.root}, and follows {listing.folder} from now on"
             )
 
 

@@ -177,7 +177,7 @@ def verify_model(path: Path) -> Verification:
         return Verification(path, "ONNX model", "its file", (Fault(str(error)),))
     sha256 = encoder.model_sha256
     checked = (
-        f"opens, keeps the contract and gives codes of {encoder.n_bits} bits; SHA-256 {sha256}"
+        f"loads, meets the contract and gives codes of {encoder.n_bits} bits; SHA-256 {sha256}"
     )
     return Verification(path, "ONNX model", checked, (), sha256)
 

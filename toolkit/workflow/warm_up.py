@@ -143,9 +143,9 @@ def _check_folders() -> None:
         is_given = not given or (cache.cache_path and _is_below(cache.cache_path, given))
         if not cache.is_kept or not is_given:
             raise ConfigError(
-                "expected a folder that takes compiled kernels, found that "
-                f"{given or Path(cache.source).with_name('__pycache__')} cannot be written: set "
-                "NUMBA_CACHE_DIR to a folder that can be, here and where hashkit runs"
+                "expected a writable folder for compiled kernels, found "
+                f"{given or Path(cache.source).with_name('__pycache__')}, which cannot be written: "
+                "set NUMBA_CACHE_DIR to a writable folder, here and where hashkit runs"
             )
 
 
