@@ -235,5 +235,7 @@ def test_a_set_on_s3(tmp_path, monkeypatch, copied):
             hashkit.BankSet.open("s3://bucket/nothing")
     finally:
         server.stop()
-    with pytest.raises(BankError, match=r"found that it cannot be read .* check the address"):
+    with pytest.raises(
+        BankError, match=r"cannot be read from the object store .* check the address"
+    ):
         hashkit.BankSet.open("s3://bucket/a/photos")

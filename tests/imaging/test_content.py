@@ -32,6 +32,8 @@ def test_a_file_that_is_written_while_it_is_read_is_a_fault(tmp_path, monkeypatc
         return real(handle)
 
     monkeypatch.setattr(os, "fstat", fstat)
-    with pytest.raises(ImageError, match="another program wrote it while it was read") as caught:
+    with pytest.raises(
+        ImageError, match="another program changed it while it was being read"
+    ) as caught:
         read_image_file(path)
     assert caught.value.reason == "truncated"

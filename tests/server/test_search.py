@@ -88,7 +88,7 @@ REFUSED = [
     ("", picture(0)[:200], {}, 422, "cut off"),
     ("", bytes(200_001), {}, 413, "200,000 bytes"),
     ("", b"{", JSON, 400, "JSON"),
-    ("", b"[" * 100_001, JSON, 413, "JSON of more than"),
+    ("", b"[" * 100_001, JSON, 413, "expected JSON of at most"),
     ("", picture(0), JSON, 415, "found an image file"),
     ("", b'{"row": 1}', {}, 415, "Content-Type: application/json"),
     ("", b"[1]", JSON, 422, "found [1]"),

@@ -314,7 +314,7 @@ def test_a_bank_is_no_image_and_what_follows_a_folder_is_not_replaced_in_silence
     for name in ("new.jpg", "mine.webp"):
         with pytest.raises(BankError, match="expected"):
             sync(tmp_path / name)
-        with pytest.raises(BankError, match="that of an image"):
+        with pytest.raises(BankError, match="found the name of an image"):
             hashkit.encode(album, encoder, tmp_path / name, overwrite=True)
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(BankError, match="not replaced"):

@@ -66,7 +66,7 @@ def test_all_images_are_found_and_the_evaluation_is_that_of_the_split(run):
     again = json.loads((run.path / "evaluation.json").read_text())
     assert again == kept
     found = succeed("search --query photos/one/0001.png --k 40 --json")
-    assert "lacks the images that are queries of hashkit evaluate" in found.stderr
+    assert "lacks the queries of hashkit evaluate" in found.stderr
     assert len(found.json["queries"][0]["hits"]) == 24
 
 

@@ -69,7 +69,7 @@ def check_bank_name(path: Path) -> None:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise BankError(
             f"{path}: expected the name of a bank, such as {path.with_suffix('.h5').name}, found "
-            "that of an image: choose another name"
+            "the name of an image: choose another name"
         )
     if path.is_file() and path.stat().st_size and not is_bank_name and not _is_bank(path):
         raise BankError(

@@ -167,7 +167,7 @@ def evaluate(
         typer.Option(
             "--beside",
             metavar="PATH",
-            help="Evaluated run, or JSON of an evaluation, to show beside; may be repeated.",
+            help="Evaluated run or JSON evaluation to compare with; may be repeated.",
         ),
     ] = None,
     baselines: Annotated[

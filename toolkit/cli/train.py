@@ -132,7 +132,7 @@ def train(
             "--size",
             metavar="PIXELS",
             help="Input size in pixels, H or HxW.",
-            show_default="the images' own, or 64",
+            show_default="image size, or 64",
         ),
     ] = None,
     name: Annotated[

@@ -128,7 +128,7 @@ def held(path: Path) -> Iterator[None]:
         handle = _open_to_hold(path)
         try:
             if _lock(handle) is False:
-                raise BlockingIOError(errno.EWOULDBLOCK, "another process writes it", str(path))
+                raise BlockingIOError(errno.EWOULDBLOCK, "another process is writing it", str(path))
             # It may have been renamed or removed by the process that held it before.
             if _is_at(handle, path):
                 yield

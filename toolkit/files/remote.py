@@ -142,6 +142,6 @@ def _named(url: str) -> Iterator[None]:
         raise FileNotFoundError(f"{url}: there is no such file") from None
     except Exception as error:  # each store has errors of its own, of every class
         raise BankError(
-            f"{url}: expected a file of an object store, found that it cannot be read "
-            f"({foreign_message(error)}): check the address, the network, and the credentials"
+            f"{url}: cannot be read from the object store ({foreign_message(error)}): check the "
+            "address, the network, and the credentials"
         ) from None

@@ -78,7 +78,7 @@ def _index(reader: BinaryReader, depth: int) -> tuple[FaissCodes, int]:
     if name not in _READERS:
         raise reader.fault(_unknown(name))
     if depth > _MAX_DEPTH:
-        raise reader.fault(f"expected at most {_MAX_DEPTH} indexes inside each other, found more")
+        raise reader.fault(f"expected at most {_MAX_DEPTH} nested indexes, found more")
     n_bits, size, n_rows, _, _ = reader.numbers("<iiq?i", "an index's header")
     if n_bits < 8 or n_bits % 8 or size != n_bits // 8 or n_rows < 0:
         raise reader.fault(

@@ -64,6 +64,7 @@ def read_image_file(path: str | os.PathLike[str]) -> FileContent:
         raise ImageError(f"{name}: cannot be read ({reason})", "missing") from None
     if (len(data), before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ImageError(
-            f"{name}: another program wrote it while it was read; read it again later", "truncated"
+            f"{name}: another program changed it while it was being read; try again later",
+            "truncated",
         )
     return FileContent(name, data, before.st_mtime_ns)

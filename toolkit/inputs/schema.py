@@ -119,7 +119,7 @@ def value_from(
     except ValidationError as fault:
         faults = [_words(annotation, one) for one in fault.errors(include_url=False)]
     except RecursionError:
-        faults = ["expected fewer values inside each other"]
+        faults = ["expected less deeply nested values"]
     if len(faults) > _MAX_FAULTS:
         faults[_MAX_FAULTS:] = [f"{len(faults) - _MAX_FAULTS} more"]
     raise error(f"{name}: {'; '.join(faults)}{f': {remedy}' if remedy else ''}")

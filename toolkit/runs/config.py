@@ -234,9 +234,9 @@ class TrainConfig:
         0.0, "Probability from which an unlabelled image's class is trusted; 0 adapts it."
     )
     strong_policy: str = _setting(
-        "rand", "Policy of operations on the unlabelled images that learn a trusted class."
+        "rand", "Random operations on unlabelled images that learn a trusted class."
     )
-    strong_cutout: float = _setting(0.5, "Side of the masked square in these images.")
+    strong_cutout: float = _setting(0.5, "Like cutout, for unlabelled images.")
     holdout: float = _setting(
         0.1,
         "Fraction of the training images held out to select the checkpoint; 0 keeps the last.",

@@ -121,7 +121,7 @@ class Pictures:
     def _found(self, bank: Bank, row: int) -> ImageSource:
         found = self._find(bank, row)
         if found is None:
-            raise ImageError(f"row {row}: its image is not there", "missing")
+            raise ImageError(f"row {row}: its image is missing", "missing")
         return found
 
     def _read(self, bank: Bank, row: int, found: ImageSource) -> ImageSource:

@@ -110,7 +110,7 @@ def start_of(body: bytes) -> Start:
         If it is something else.
     """
     if len(body) > _MOST_JSON_BYTES:
-        raise RequestError(413, f"JSON of more than {_MOST_JSON_BYTES:,} bytes is not read")
+        raise RequestError(413, f"expected JSON of at most {_MOST_JSON_BYTES:,} bytes, found more")
     if format_of(body) is not None:
         raise RequestError(
             415,

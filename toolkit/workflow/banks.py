@@ -168,8 +168,8 @@ def note_missing_queries(run: Run, reporter: Reporter) -> None:
     # A path is absolute and a name is not; importing all named sets would delay every search.
     if Path(source.dataset).is_absolute():
         reporter.note(
-            f"{run.bank_path} lacks the images that are queries of hashkit evaluate, so that they "
-            f"are not found: hashkit encode --overwrite --run {run.path} makes it of all images"
+            f"{run.bank_path} lacks the queries of hashkit evaluate, so searches do not find them: "
+            f"hashkit encode --overwrite --run {run.path} encodes all images"
         )
 
 
