@@ -56,14 +56,14 @@ def existing_bank(path: str | os.PathLike[str]) -> Path:
 
 
 def check_bank_name(path: Path) -> None:
-    """Check that a new bank has no name of an image, and replaces no file that is not a bank.
+    """Check that a new bank is not named like an image, and replaces only a bank.
 
     Raises
     ------
     BankError
-        If it would.
+        If the name is an image's, or the file is not a bank.
     """
-    from hashkit.imaging.formats import IMAGE_SUFFIXES  # which loads Pillow
+    from hashkit.imaging.formats import IMAGE_SUFFIXES  # loads Pillow
 
     is_bank_name = path.suffix.lower() in _SUFFIXES
     if path.suffix.lower() in IMAGE_SUFFIXES:
