@@ -38,7 +38,7 @@ def parts_of(database: CodeDatabase) -> Sequence[CodeDatabase]:
 
 
 def first_labels(database: CodeDatabase) -> NDArray[Any] | None:
-    """Labels of the first bank of a set, whose others have the same form; or of all rows."""
+    """Labels of the first bank of a set, to tell their form; or labels of all rows."""
     return parts_of(database)[0].labels
 
 
