@@ -33,7 +33,7 @@ def find_package(name: str) -> ModuleSpec | None:
     """Where an importable package is, without importing it; None if it is not installed."""
     try:
         return importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # refused by a finder; put into sys.modules by hand
+    except (ImportError, ValueError):  # a finder refuses it; sys.modules has it without a spec
         return None
 
 

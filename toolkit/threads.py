@@ -269,7 +269,7 @@ class _Worker:
 
 @functools.cache
 def _idle_workers() -> list[_Worker]:
-    """The idle workers; there is one for each CPU except the caller's, and at least one."""
+    """The idle workers of a pool with one for each CPU except the caller's, and at least one."""
     idle: list[_Worker] = []
     idle += [_Worker(idle) for _ in range(max(1, available_cpus() - 1))]
     return idle

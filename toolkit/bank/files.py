@@ -61,7 +61,7 @@ def check_bank_name(path: Path) -> None:
     Raises
     ------
     BankError
-        If the name is an image's, or the file is not a bank.
+        If the name is that of an image, or another kind of file exists.
     """
     from hashkit.imaging.formats import IMAGE_SUFFIXES  # loads Pillow
 
@@ -112,7 +112,7 @@ def locked(
             lock = _locked(path, seconds)
         keep.callback(lock.release)
         with write_errors(path):
-            remove_leftovers(path)  # of a killed writer
+            remove_leftovers(path)  # left by a killed writer
         yield lock, keep
 
 

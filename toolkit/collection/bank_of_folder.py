@@ -26,7 +26,7 @@ def folders_of(bank: AnyBank) -> list[str]:
 
 
 def followed_folder(bank: AnyBank) -> str | None:
-    """The folder that a bank follows, as `hashkit sync` makes it; None if there is none."""
+    """The folder with which `hashkit sync` keeps a bank in step; None if there is none."""
     growing = [one.root for one in bank.sources if one.n_images is None]
     return growing[-1] if growing else None
 

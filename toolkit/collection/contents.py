@@ -68,7 +68,7 @@ def codes_by_digest(
     Parameters
     ----------
     codes, files
-        Of the rows of a bank, deleted or not: a file's code does not depend on its name.
+        Codes and files of the rows of a bank, deleted or not: a code does not depend on the name.
     """
     rows = np.flatnonzero(np.isin(files.sizes, sizes))
     rows = rows[files.digests[rows].any(axis=1)]

@@ -14,7 +14,7 @@ from hashkit.bank.header import BankHeader
 __all__ = ["FolderLabels"]
 
 _DEPTHS = (0, 1)
-"""Which part of a name can be the class: the first one, or the second one after train and test."""
+"""Which part of a name can be the class: the first, or the second after train and test."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -140,7 +140,7 @@ def plan_parts(
     Raises
     ------
     CodesError, EvaluationError
-        If queries and parts do not go together, or there is nothing to rank.
+        If queries and parts do not match, or there is nothing to rank.
     """
     n_bits = check_bits(queries)
     drawn = split_queries(queries)

@@ -80,7 +80,7 @@ class RankStarts(NamedTuple):
     Attributes
     ----------
     rows, hits
-        int64 [q, n_bits + 2], rows and relevant rows; the last column is of rows that are left out.
+        int64 [q, n_bits + 2], rows and relevant rows; the last column counts rows left out.
     """
 
     rows: NDArray[np.int64]

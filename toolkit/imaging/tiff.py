@@ -1,4 +1,4 @@
-"""Finds TIFF files of which a part of the compressed data is lost.
+"""Finds TIFF files in which part of the compressed data is lost.
 
 libtiff stops at the last pixel of a deflated strip, before the checksum that follows, and accepts
 JPEG data as libjpeg does.

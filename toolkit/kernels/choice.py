@@ -108,7 +108,7 @@ def scan_kernel(n_queries: int, n_bits: int, near_share: float) -> str:
     Raises
     ------
     ConfigError
-        As `hashkit.kernels.widths.forced_kernel`.
+        As `hashkit.kernels.widths.forced_kernel` does.
     """
     if n_queries < SEVERAL:
         return ROWS
@@ -136,7 +136,7 @@ def scan_kernels(n_bits: int) -> set[str]:
     Raises
     ------
     ConfigError
-        As `hashkit.kernels.widths.forced_kernel`.
+        As `hashkit.kernels.widths.forced_kernel` does.
     """
     forced = forced_kernel(n_bits)
     if forced is not None:

@@ -40,7 +40,7 @@ _LAST: Final = 4
 _IS_REFINEMENT: Final = 5
 _IS_PROGRESSIVE: Final = 6
 
-# The run of equal bytes at hand, and its blocks with detail.
+# The current run of equal bytes, and its blocks with detail.
 _RUN: Final = 0
 _N_REPEATED: Final = 1
 

@@ -129,7 +129,7 @@ def add_row_order(
     """
     n_planes = queries.codes.shape[1]
     planes = np.zeros((n_planes, BUFFER_ROWS), np.uint8)
-    # One of the two is used. Skipped rows are at a distance of their own, which fits a byte too.
+    # One of the two is used. Skipped rows get a distance of their own, which fits a byte too.
     in_bytes = np.empty(BUFFER_ROWS, np.uint8)
     distances = np.empty(BUFFER_ROWS, np.uint32)
     grades = np.empty(BUFFER_ROWS, np.uint16)
