@@ -1,7 +1,7 @@
 """The name that hashkit is distributed under, the command that installs it, and other packages.
 
 hashkit is on no package index yet, so the command takes a clone of the repository. Once it is
-published, `_SOURCE` becomes the distribution's name and `_WHERE` becomes empty, here alone.
+published, only `_SOURCE` (the distribution's name) and `_WHERE` (empty) change.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ class BankEditor:
             Numbers of rows to mark as deleted, integer [m]; may include rows that are deleted.
         source
             The image list of the new rows. It is added to the bank's lists, which copies the bank,
-            unless the last list already grows, such as that of a folder that the bank follows. By
+            unless the last list is a growing one, such as a folder that the bank follows. By
             default the rows belong to the last list.
 
         Raises

@@ -34,8 +34,8 @@ class Listing:
     mtimes_ns
         int64 [n], time of the last change, nanoseconds since 1970.
     faults
-        Images that are not listed: those whose size and time cannot be read, and those whose names
-        are not UTF-8, which no bank can hold.
+        Images that are not listed because their size and time cannot be read, or because their
+        names are not UTF-8 and cannot be stored in a bank.
     unknown
         Names, or prefixes of names that end with a slash, whose images may or may not exist: files
         and folders without read permission, images that need an extra that is not installed, and

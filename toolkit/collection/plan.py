@@ -51,7 +51,7 @@ class Plan:
     n_live
         Rows of the bank that are not deleted.
     n_unchanged
-        Images whose rows stay, at most with another time of the file.
+        Images whose rows stay; at most the time of the file changes.
     left_deleted
         Images that a user deleted, and that stay deleted, with their rows.
     kept

@@ -16,7 +16,7 @@ _QUIET_STEPS: Final = 4
 """After a change, the folder must be quiet for a second: a file may still be being written."""
 
 _LONGEST_BURST_SECONDS: Final = 60.0
-"""Longest wait for quiet: endless changes are acted on from time to time."""
+"""Longest wait for quiet, so that endless changes are acted on from time to time."""
 
 
 class FolderWatch:

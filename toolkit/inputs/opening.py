@@ -61,7 +61,7 @@ def check_file(path: PathText) -> os.stat_result:
     """
     try:
         status = os.stat(path)  # noqa: PTH116 - faster, for many small files
-    except ValueError:  # a NUL, which a path in a file may contain, but not on the system
+    except ValueError:  # a NUL, which texts in files may have, but no name on the system
         raise FileNotFoundError(errno.ENOENT, "no file has such a name", os.fspath(path)) from None
     _check_regular(status, path)
     return status

@@ -2,8 +2,8 @@
 
 Loading Numba and cached kernels takes 0.3 s, and compiling them on a new machine takes seconds. A
 process with few small searches never loads them. One with many loads them in a thread while NumPy
-answers, so that no search waits. A search that would take longer than that in NumPy waits for the
-kernels that it needs.
+answers, so that no search waits. If NumPy would take longer than the loading, the search waits for
+its kernels.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ _PARALLEL_TIME: Final = 400_000
 later, and ends later if the two wait for Python's lock."""
 
 _PARALLEL_BYTES: Final = 1 << 22
-"""Bytes of codes that take as long for few queries, counted once per query, if they are read from
-memory."""
+"""The same amount of work for few queries, in bytes of codes read from memory, counted once per
+query."""
 
 _PLACED_SHARE: Final = 32
 """Results with at least one row in this many are placed in two passes instead of selected."""

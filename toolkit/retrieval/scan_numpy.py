@@ -33,8 +33,8 @@ def scan_numpy(
 class _Nearest:
     """The ``limit`` nearest rows of one query among those added so far.
 
-    Rows are added in ascending order, so a row that ties with the last candidate is not wanted,
-    only rows below ``bound``. When ``limit`` candidates have been collected since the last
+    Rows are added in ascending order, so a row that ties with the last candidate is not wanted:
+    only rows below ``bound`` are. When ``limit`` candidates have been collected since the last
     sort, all are sorted, so that each is sorted a bounded number of times. ``limit`` is at least 1.
     """
 

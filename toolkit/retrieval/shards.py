@@ -42,8 +42,8 @@ class Span(NamedTuple):
 class Shards:
     """The codes of one or several databases, and which of their rows are searched.
 
-    It does not change. It is not a frozen dataclass, which would take three times as long to make,
-    because every search of an array makes one.
+    It does not change. It is not a frozen dataclass, because every search of an array makes one,
+    and that would take three times as long.
 
     Parameters
     ----------
