@@ -17,7 +17,7 @@ __all__ = ["open_digits"]
 _MAX_VALUE = 16
 
 _FILE = "datasets/data/digits.csv.gz"
-"""In the folder of scikit-learn: 1,797 lines of 64 values and a label."""
+"""Path in the folder of scikit-learn: 1,797 lines of 64 values and a label."""
 
 
 def open_digits() -> ImageSet:

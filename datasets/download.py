@@ -74,11 +74,11 @@ class RemoteFile:
 
     @property
     def most_bytes(self) -> int:
-        """Bytes that a server may send at most."""
+        """Most bytes that a server may send."""
         return self.n_bytes or _MOST_BYTES
 
     def why_different(self, path: Path) -> str:
-        """What tells a local file from the published one, in words; empty if nothing does.
+        """How a local file differs from the published one, in words; empty if it does not.
 
         Raises
         ------

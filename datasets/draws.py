@@ -45,8 +45,8 @@ class _ClassRows(NamedTuple):
 class PerClass:
     """The same number of queries and of training images from each class.
 
-    Images without a label are no queries; they belong to the database, and to the training images
-    if those are all that are not queries.
+    Images without a label are never queries; they belong to the database, and to the training
+    images if those are all images that are not queries.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ class UnseenClasses:
 
     Images without a label belong to no part.
 
-    A classifier's prediction is no useful code for classes it was not trained on: Sablayrolles,
+    A classifier's prediction is not a useful code for classes it was not trained on: Sablayrolles,
     Douze, Usunier and Jegou, *How should we evaluate supervised hashing?*, arXiv 1609.06753.
 
     Attributes

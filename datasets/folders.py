@@ -47,8 +47,8 @@ def open_image_folder(
     it gives the same set.
 
     Warnings count what is left out: other files by suffix, images that need the extra, images that
-    are not named as such, hidden images, folders that may not be read, links to what is found
-    without them, and names that are not UTF-8 and cannot be stored in a bank.
+    are not named as such, hidden images, folders that may not be read, links to files and folders
+    that are found without them, and names that are not UTF-8 and cannot be stored in a bank.
 
     Parameters
     ----------

@@ -19,11 +19,11 @@ __all__ = ["Contents", "ImageSet", "spread_rows"]
 
 
 class Contents(Protocol):
-    """Images in containers: files of which each holds many, such as tars."""
+    """Images in containers: files that hold many images each, such as tars."""
 
     @property
     def is_sequential(self) -> bool:
-        """Whether images are read quickly in the order of the rows alone."""
+        """Whether images are read quickly only in the order of the rows."""
         ...
 
     def read(self, row: int) -> FileContent:

@@ -1,9 +1,10 @@
 """The lines of a list file: paths and labels, separated by spaces, or as a table with delimiters.
 
 Spaces are the usual form, ``images/my cat.jpg 3``. Tables, ``"images/my cat.jpg",3``, are what
-spreadsheets and pandas write. A comma may also be part of a path, so a list is what makes more of
-its first paths existing files; with spaces, if both do. Spaces around a path are part of it if
-there is such a file: RFC 4180 counts them, and many programs write them for looks.
+spreadsheets and pandas write. A comma may also be part of a path, so the form is the one with which
+more of the first paths are existing files, and the usual one if there is no difference. Spaces
+around a path are part of it if there is such a file: they are in RFC 4180, but many programs only
+write them for looks.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["MAX_CLASSES", "N_PROBED", "Entry", "ListParser", "existing_path"]
 
 MAX_CLASSES: Final = 1_000_000
 N_PROBED: Final = 20
-"""So many images at the start of a list are looked for."""
+"""Number of images at the start of a list whose files are looked for."""
 
 _DELIMITERS: Final = ",;\t"
 _INTEGER: Final = re.compile(r"[+-]?\d+", re.ASCII)
@@ -51,7 +52,7 @@ class ListParser:
     path
         The list, for messages.
     probed
-        The first `N_PROBED` lines, by which the form of all is recognised; `entries` takes them
+        The first `N_PROBED` lines, by which the form of all is recognised; `entries` gets them
         again.
     exists
         Whether a listed path is a file.
@@ -182,7 +183,7 @@ def _is_label(token: str) -> bool:
 
 
 def _refuse_joined(path: Path, written: set[str]) -> None:
-    """Refuse 0 and 1 for each class without spaces, ``011``, which would be taken for numbers."""
+    """Refuse 0 and 1 per class without spaces, such as ``011``, which would count as numbers."""
     digits = written - {"-1"}
     joined = sorted(label for label in digits if len(label) > 1 and label.startswith("0"))
     one_width = len({len(label) for label in digits}) == 1

@@ -156,7 +156,7 @@ def is_listed_file(listed: str, root: Path) -> bool:
 
 def relative_name(listed: str, root: Path) -> str:
     """Name of a listed path: relative to ``root`` if it is below it, otherwise unchanged."""
-    if _is_plain(listed):  # a third of the time that a long list takes would be spent in pathlib
+    if _is_plain(listed):  # pathlib would take a third of the time of a long list
         return listed
     path = Path(listed)
     if path.is_absolute() and path.is_relative_to(root):

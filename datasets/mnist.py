@@ -230,7 +230,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def _contents(path: Path) -> bytes:
-    """Bytes of a file, decompressed; no more of them than its header declares, and one."""
+    """Bytes of a file, decompressed; at most one more than its header declares."""
     with open_file(path) as file:
         if path.suffix != ".gz":
             return file.read()
@@ -239,7 +239,7 @@ def _contents(path: Path) -> bytes:
             check_limit(
                 "array_bytes", _declared(start), "the array", path, on_disk=size_on_disk(path)
             )
-            # One more, so that a file that is longer than its header says is noticed.
+            # One byte more, so that a file that is longer than its header says is noticed.
             return start + _read_up_to(stream, _declared(start) + 1 - len(start))
 
 
@@ -253,7 +253,7 @@ def _read_up_to(stream: gzip.GzipFile, n_bytes: int) -> bytes:
 
 
 def _declared(start: bytes) -> int:
-    """Bytes that an idx file has by its header; its own number of bytes if that is no header."""
+    """Bytes that an idx file has by its header; those of ``start`` if that is not a header."""
     if len(start) < 4 or start[3] > _MOST_DIMS:
         return len(start)
     sizes = start[4 : 4 + 4 * start[3]]

@@ -1,4 +1,4 @@
-"""The members of a tar: none takes all memory, is read for ever, or ends early unnoticed."""
+"""The members of a tar; a damaged one cannot fill the memory, go on for ever, or end unnoticed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["tar_members"]
 
 _LARGEST_HEADER: Final = 1 << 22
 _MOST_AFTER: Final = 1 << 20
-"""Bytes from the end of a tar on that are looked at; they should be zeros."""
+"""Most bytes after the end of a tar that are checked; they should be zeros."""
 
 
 def tar_members(
@@ -33,12 +33,12 @@ def tar_members(
     Raises
     ------
     tarfile.TarError
-        If it is no tar, cut off, or damaged anywhere between members.
+        If it is not a tar, is cut off, or is damaged anywhere between members.
     """
     with _read_errors():
         tar = tarfile.open(fileobj=_Headers(file), mode="r:")  # type: ignore[call-overload]  # noqa: SIM115 - the file is the caller's
     while (member := _next_of(tar)) is not None:
-        tar.members = []  # which would hold every member
+        tar.members = []  # it would hold every member
         if member.size < 0 or tar.offset <= member.offset:
             raise tarfile.ReadError(f"the size {member.size} at byte {member.offset:,}")
         place = file.tell()

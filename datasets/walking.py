@@ -16,7 +16,7 @@ __all__ = ["Found", "find_images"]
 
 _SIGNATURE_BYTES: Final = 256
 _APPLE_DOUBLE: Final = "._"
-"""How macOS names a file that holds what other file systems cannot keep; never an image."""
+"""Prefix of the files in which macOS keeps what other file systems cannot; never images."""
 _LONGEST_SUFFIX: Final = 10
 
 
@@ -41,14 +41,14 @@ class Found:
     closed
         Folders that may not be read, as prefixes of names.
     dangling
-        Links without a suffix of images that lead nowhere, for example into a disk that is not
-        there.
+        Links without a suffix of images that lead nowhere, for example to a disk that is not
+        mounted.
     n_links
         Links to folders and images that are found without them, and are left out.
     statuses
         Size in bytes and time in nanoseconds of each image of ``names``, if they were asked for.
     unreadable
-        Images of which these are not available, and why; not in ``names``.
+        Images whose size and time are not available, and why; not in ``names``.
     """
 
     names: list[str] = dataclasses.field(default_factory=list)
@@ -180,7 +180,7 @@ def _walk_below(
         except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
             if not prefix:
                 raise _unreadable(folder, error) from None
-            if isinstance(error, PermissionError):  # the others: it is gone by now
+            if isinstance(error, PermissionError):  # otherwise it is gone by now
                 found.closed.append(prefix)
         except OSError as error:
             raise _unreadable(folder, error) from None

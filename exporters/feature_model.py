@@ -29,7 +29,7 @@ _FACTS: Final = f"{PREFIX}embedder"
 """Entry of the metadata with the origin, normalisation and licence of the embedder."""
 
 _PREFIX: Final = "hashkit_head_"
-"""Begins all names that are added, so that they differ from those of the embedder."""
+"""Prefix of all names that are added, so that they differ from those of the embedder."""
 
 
 class FeatureSource:
@@ -42,7 +42,7 @@ class FeatureSource:
     def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Codes and logits of images."""
         features = self._session.run(images)
-        with np.errstate(over="ignore", invalid="ignore"):  # which the comparison reports
+        with np.errstate(over="ignore", invalid="ignore"):  # the comparison reports both
             logits = self._head(features)
         return binarize(logits), logits
 

@@ -10,7 +10,7 @@ in common hardly moves a logit, and no mean of features is needed.
 
 The graphs are written without the weights of the convolutions, which `make_model` of
 `hashkit.runtimes.installed_weights` adds where they are installed. The projection is part of the
-graph, because a decomposition gives other last digits on another CPU.
+graph, because the last digits of a decomposition differ between CPUs.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def check_and_save(model: onnx.ModelProto, path: Path) -> None:
         raise ModelError(
             f"the exported graph is not valid ONNX: {foreign_message(error)}"
         ) from error
-    onnx.save_model(model, str(path), format="protobuf")  # whatever the name ends in
+    onnx.save_model(model, str(path), format="protobuf")  # for every suffix
 
 
 def make_folder(target: Path) -> None:

@@ -35,7 +35,7 @@ RELATIVE_TOLERANCE: Final = 1e-5
 """Error in float32 from reordering the sum of the 6,400 products of a 5x5x256 convolution."""
 
 _ROUNDINGS: Final = 8.0
-"""Both libraries round, and the graph's merged layers round more than torch's: up to 3 times."""
+"""Factor on the source's rounding error: both round, and the graph up to 3 times as much."""
 
 _MOST_ROUNDING: Final = 1e-3
 """Largest tolerance, for logits of scale 1, that a model's own rounding error can give."""

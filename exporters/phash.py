@@ -6,7 +6,7 @@ The hash is the one that the package ImageHash calls ``phash``: the image in gre
 times the hash's side; its discrete cosine transform (DCT-II), of which the lowest ``side`` x
 ``side`` coefficients are kept; a bit is 1 if its coefficient is above their median.
 
-Of an artificial picture many coefficients are 0, and so is their median. Then a rounding error
+In an artificial picture many coefficients are 0, and so is their median. Then a rounding error
 would decide a bit. So every sum of the graph is one of whole numbers that float32 holds exactly, in
 whatever order they are added: all runtimes give the same logits, to the last bit. TF32 does not
 change them either, because the factors have at most 11 bits. `_cosines` and `_transform` give the
@@ -73,7 +73,7 @@ def phash_model(name: str) -> onnx.ModelProto:
 def _grey() -> Sequence[onnx.NodeProto]:
     """From ``image`` to ``grey``, whole numbers 0 .. 255, float32 [N, size, size].
 
-    The weighted sum is below 2 ** 24. It is no matrix product, as the weights have 16 bits.
+    The weighted sum is below 2 ** 24. It is not a matrix product, as the weights have 16 bits.
     """
     return (
         helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
@@ -114,7 +114,7 @@ def _transform() -> Sequence[onnx.NodeProto]:
 
 
 def _less_median() -> Sequence[onnx.NodeProto]:
-    """From ``coefficients`` to ``logit``: less the mean of the two in the middle of their order."""
+    """From ``coefficients`` to ``logit``: less their median, the mean of the middle two."""
     return (
         helper.make_node("TopK", ["coefficients", "upper_half"], ["largest", "places"], axis=1),
         helper.make_node("Slice", ["largest", "middle", "end", "bit_axis"], ["middle_two"]),

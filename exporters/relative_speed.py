@@ -23,8 +23,8 @@ _SECONDS: Final = 0.05
 def relative_speed(source: Path, model: Path, images: NDArray[np.uint8]) -> float:
     """Throughput of ``model`` relative to ``source``, in images per second, with all threads.
 
-    The median of pairs that are timed one after the other, so that other work on the machine slows
-    both. It takes about a second, and more for slow networks.
+    It is the median over pairs that are timed one after the other, so that other work on the
+    machine slows both. It takes about a second, and more for slow networks.
 
     Parameters
     ----------

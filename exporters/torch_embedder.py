@@ -1,4 +1,4 @@
-"""Embedders from torch networks that stay frozen: a model of timm or torchvision as ONNX graph."""
+"""Embedders from frozen torch networks: a model of timm or torchvision as an ONNX graph."""
 
 from __future__ import annotations
 

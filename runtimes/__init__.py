@@ -4,6 +4,6 @@ import os
 
 __all__ = ()
 
-# ONNX Runtime looks up a host of its maker, and stores an identity in the user's home folder, when
-# it is imported. Who wants that sets the variable to 0.
+# When ONNX Runtime is imported, it looks up a host of its maker, and stores an identity in the
+# user's home folder. To allow that, set the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

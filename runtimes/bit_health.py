@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 __all__ = ["BitHealth", "BitSample", "measure_bits", "not_finite_fault"]
 
 _MIN_FOR_CODES: Final = 16
-"""Distinct images from which on one code for all of them is reported."""
+"""Least number of distinct images for which one code for all of them is reported."""
 
 _MIN_FOR_BITS: Final = 32
 """The same for single bits: a bit that is 1 in one of five images is constant in 1 of 1,000 such
 samples."""
 
 _MIN_FOR_RARE: Final = 500
-"""The same for bits that are nearly constant: of 1 % of these images there are five."""
+"""The same for bits that are nearly constant: five images are 1 % of this many."""
 
 _RARE: Final = 0.01
 """A bit whose rarer value has at most this share of the images is nearly constant."""
@@ -37,11 +37,11 @@ _STILL: Final = 1e-3
 """Logits that deviate by less than this part of the largest one do not depend on the image."""
 
 _SAME: Final = 1e-6
-"""Logits of two bits with a correlation within this of 1 are computed alike: training does not
-get that far."""
+"""Two bits whose logits have a correlation within this of 1 are computed in the same way: training
+does not bring them that close."""
 
 _MOST_ALIKE: Final = 256
-"""Bits equal in all images that are compared by their logits: more would take quadratic time."""
+"""Most bits, equal in all images, whose logits are compared: the time grows with the square."""
 
 _REPEATED_SHARE: Final = 0.5
 """Share of bits that may repeat others: with few classes, some bits of good codes are the same."""
@@ -65,15 +65,15 @@ class BitHealth:
     constant_bits, rare_bits
         Bits that have the same value in all images, and in all but a hundredth; from 0.
     equal_bits
-        Bits whose logits are those of an earlier bit in all images, but for a factor and a shift.
+        Bits whose logits are those of an earlier bit in all images, up to a factor and a shift.
     n_repeated_bits
         Bits that are equal, or opposite, to an earlier bit in all images; without constant ones.
     largest_mean, smallest_deviation, largest_deviation
         Largest absolute mean of a logit over the images; smallest and largest standard deviation.
     smallest_logit, largest_logit
-        Of all bits and images.
+        Extreme values over all bits and images.
     n_not_finite
-        Images with a logit that is NaN or infinite; the other numbers are without them.
+        Images with a logit that is NaN or infinite; the other numbers leave them out.
     """
 
     n_images: int
@@ -120,7 +120,7 @@ class BitHealth:
         return tuple(faults)
 
     def early_faults(self) -> tuple[str, ...]:
-        """The part of `bit_faults` that images of one kind among the others do not change."""
+        """The part of `bit_faults` that too many images of one kind in a sample cannot cause."""
         n_images = self._n_finite
         of_images = f"all {n_images:,} images"
         if self.n_codes == 1 and n_images >= _MIN_FOR_CODES:
@@ -281,8 +281,8 @@ def _equal_logits(
     logits
         float64 [m, n_bits].
     numbers, group
-        int64 [n], bits that are not constant, and a number for each that bits with the same, or
-        opposite, values share.
+        int64 [n], bits that are not constant, and the number of the group of each: bits with the
+        same or opposite values.
     """
     equal: list[int] = []
     for one in np.flatnonzero(np.bincount(group) > 1) if len(group) else ():

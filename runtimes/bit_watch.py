@@ -29,17 +29,17 @@ class BitWatch:
     Parameters
     ----------
     n_images
-        Images of the set; None if it is not known, so that of more than a thousand images only one
-        code for all of the first ones is noticed.
+        Images of the set. If it is None, unknown, and there are more than a thousand, only one code
+        for all of the first thousand is noticed.
     n_bits
         Code length.
     warn
         Called with each warning, a sentence.
     constant_by_definition
-        Bits of which nothing is said if they are constant.
+        Bits that are not reported if they are constant.
     said
-        Faults that other watches of the same model warned of, which are not repeated; those of
-        this one are added.
+        Faults that other watches of the same model have reported, which are not repeated; those
+        that this one reports are added.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """Models that come with hashkit, by name, the same in every installation.
 
-A model is a file of the package, or is made from one and from the weights of another package, which
-is done when its name is first used.
+A model is a file of the package. Or it is made from such a file and the weights of another package,
+when its name is first used.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class BuiltinModel:
     file
         Name of its file in this folder; with ``weights``, of the file in `made_folder`.
     sha256
-        SHA-256 of the file, hexadecimal. It never changes, as banks name it: another version of a
-        model is another entry.
+        SHA-256 of the file, hexadecimal. It never changes, as banks name it: a new version of a
+        model is a new entry.
     constant_bits
-        Bits that have one value in nearly all images by definition, so that nobody is warned.
+        Bits that have one value in nearly all images by definition, and are not reported.
     weights
         The network whose weights are added to the graph in this folder; empty if the file is whole.
     """
@@ -99,13 +99,13 @@ BUILTIN_MODELS: Final[dict[str, BuiltinModel]] = {
 def model_path(
     model: str | os.PathLike[str], warn: Callable[[str], None] = _logger.warning
 ) -> Path:
-    """The file of a model. One that is made from installed weights is made now.
+    """The file of a model; one that is made from installed weights is made now.
 
     Parameters
     ----------
     model
-        Text that is a name of `BUILTIN_MODELS`, or anything else: a path. ``./phash`` is a path,
-        and so is a ``Path``.
+        A name of `BUILTIN_MODELS` as text; anything else is a path, including ``./phash`` and
+        every ``Path``.
     warn
         Called with a sentence if a name is also that of a file or folder here.
 

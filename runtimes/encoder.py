@@ -223,7 +223,7 @@ class Encoder:
             return np.concatenate([empty, *map(answer, batches)])
 
     def _batches(self, images: Images) -> Generator[NDArray[np.uint8], None, None]:
-        """Pixels of images in batches, of which the next is decoded while one is used."""
+        """Pixels of images in batches; the next one is decoded while one is used."""
         sources, batch_size = _each(images), default_batch_size(self)
         first = list(islice(sources, batch_size))
         if len(first) < 2:  # a single query, which threads would only delay
@@ -282,7 +282,7 @@ def _image(source: Any) -> ImageSource:
 
 
 def _check_is_no_file(source: object) -> None:
-    """Refuse what holds a file's bytes: iterating over it would take its lines for images."""
+    """Refuse an open file or a buffer: iterating over it would take lines or bytes for images."""
     if isinstance(source, bytearray | memoryview) or hasattr(source, "read"):
         kind = type(source).__name__
         how = "image.read()" if hasattr(source, "read") else "bytes(image)"

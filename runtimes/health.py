@@ -139,7 +139,7 @@ def _check_builds() -> Iterator[Check]:
 def _check_build(detail: str, *, is_for_gpus: bool) -> Check:
     """Say whether the one build that is installed is right for this machine; others work too."""
     title = "builds of ONNX Runtime"
-    if platform.machine() not in ("x86_64", "AMD64"):  # where there is one build alone
+    if platform.machine() not in ("x86_64", "AMD64"):  # others have only one build
         return Check(title, "ok", detail)
     try:
         from hashkit.runtimes import cuda

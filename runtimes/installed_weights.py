@@ -43,7 +43,7 @@ def make_model(graph: Path, variant_name: str, target: Path, sha256: str) -> Non
     target
         The file to make; missing folders are created.
     sha256
-        SHA-256 of the file, hexadecimal. A file of another one is replaced.
+        SHA-256 of the file, hexadecimal. A file with another one is replaced.
 
     Raises
     ------

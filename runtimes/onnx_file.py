@@ -115,7 +115,7 @@ def read_metadata(data: bytes) -> dict[str, str]:
     Raises
     ------
     ModelError
-        If they are no ONNX model.
+        If they are not an ONNX model.
     """
     try:
         return _metadata(Message(data, 0, len(data)))
@@ -129,7 +129,7 @@ def read_tensors(data: bytes) -> tuple[tuple[GraphTensor, ...], tuple[GraphTenso
     Raises
     ------
     ModelError
-        If they are no ONNX model.
+        If they are not an ONNX model.
     """
     try:
         return _inputs_and_outputs(Message(data, 0, len(data)))

@@ -39,11 +39,11 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _LONG_JOB: Final = 1000
-"""Images from which on a job looks ahead, for what single bits of the whole set are like."""
+"""Jobs of more images than this encode some in advance, to find bits that never vary."""
 
 _SHARE_AHEAD: Final = 16
 _MOST_AHEAD: Final = 256
-"""It looks at one image in this many, and at most at so many."""
+"""They encode one image in `_SHARE_AHEAD` in advance, and at most `_MOST_AHEAD`."""
 
 EncodeMode: TypeAlias = Literal["resume", "append", "overwrite"]
 
@@ -171,7 +171,7 @@ def encode_to_bank(
     allow_other_provider
         Whether another runtime or provider may continue the bank.
     may_be_empty
-        Whether a bank without rows is complete, too: a shard of which no image can be used.
+        Whether a bank without rows may be complete, such as a shard without a usable image.
     progress
         Called after every batch, and once at the start.
     warn

@@ -28,7 +28,7 @@ _RANDOM: Final = frozenset(
         "Sampling",
     }
 )
-"""Operators that draw numbers, so that an image has another code each time."""
+"""Operators that draw numbers, so that an image has a different code each time."""
 
 _DROPOUTS: Final = {
     "Dropout": (1, 2),
@@ -39,13 +39,13 @@ _DROPOUTS: Final = {
 }
 """Operators that draw numbers in training: which inputs are the ratio and the training mode."""
 
-_RATIO_AND_MODE_ARE_INPUTS: Final = 12
 _MODE_IS_IS_TEST: Final = 7
 _MODE_IS_TRAINING_MODE: Final = 14
-"""Opset versions of Dropout and BatchNormalization: since, before and since."""
+"""Opset versions of Dropout and BatchNormalization: before 7, the mode is the attribute
+``is_test``, and from 14 on ``training_mode``."""
 
 _MOST_BYTES: Final = 4096
-"""Size up to which a tensor is looked at: a mode is one value, and weights are long."""
+"""Largest tensor whose values are checked: a mode is one value, and weights are long."""
 
 _DRAWS: Final = "draws random numbers"
 _MIXES: Final = "normalises an image by the others of its batch"
@@ -61,12 +61,12 @@ class TrainingMode:
     model
         The model's message.
     parts
-        Goes through the whole model; called once, if a node has its mode from an input.
+        Goes through the whole model; called once, if a node takes its mode from an input.
 
     Raises
     ------
     ValueError
-        In every method, if a part is not what the ONNX format has there.
+        In every method, if a part does not follow the ONNX format.
     """
 
     def __init__(self, model: Message, parts: Parts) -> None:
@@ -77,7 +77,7 @@ class TrainingMode:
         self._opset = min((entry.number(2) for entry in entries), default=1)
 
     def fault(self, node: Message) -> str | None:
-        """What a node does that evaluation mode does not; None if nothing."""
+        """What a node does that a node in evaluation mode does not; None if nothing."""
         for operator in node.texts(4):  # of several, libraries take the last
             if operator in _RANDOM:
                 return _DRAWS
@@ -93,7 +93,7 @@ class TrainingMode:
         if self._opset < _MODE_IS_IS_TEST and not _is_test(node):
             return True
         inputs = list(node.texts(1))
-        # Older versions have no such inputs, so that none is found.
+        # Nodes of older versions have no such inputs.
         if len(inputs) <= mode or not inputs[mode]:
             return False
         return not (self._is_zero(inputs[mode]) or (inputs[ratio] and self._is_zero(inputs[ratio])))
@@ -159,13 +159,13 @@ def _may_be_true(attribute: Message) -> bool:
 
 
 def _is_test(node: Message) -> bool:
-    """Whether an operator of opset 1 or 6 is in evaluation mode; its default is the other one."""
+    """Whether an operator of opset 1 or 6 is in evaluation mode; the default is training mode."""
     found = _attributes(node, "is_test")
     return bool(found) and all(all(one.numbers(3)) and one.has(3) for one in found)
 
 
 def _axes(node: Message) -> list[int]:
-    """Axes of MeanVarianceNormalization; the default has the batch's."""
+    """Axes of MeanVarianceNormalization; by default that of the batch is among them."""
     found = [axis for one in _attributes(node, "axes") for axis in _integers(one)]
     return found if _attributes(node, "axes") else [0, 2, 3]
 

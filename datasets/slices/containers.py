@@ -71,7 +71,7 @@ def find_containers(text: str) -> list[Path]:
     Raises
     ------
     DatasetError
-        If the files are of several kinds, or a pattern names none.
+        If the files are of several kinds, or a pattern matches none.
     """
     path = with_home(text)
     if path.is_dir():
@@ -117,7 +117,7 @@ def check_unchanged(file: SourceFile) -> None:
 
 @contextlib.contextmanager
 def container_errors(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever reading a container raises into a `DatasetError` that names it."""
+    """Turn any error of reading a container into a `DatasetError` that names it."""
     try:
         yield
     except HashkitError:

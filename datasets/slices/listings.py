@@ -26,7 +26,7 @@ class Listing(abc.ABC):
     Attributes
     ----------
     kind
-        What it is.
+        Kind of the list.
     images
         Absolute path of the list.
     root

@@ -43,7 +43,7 @@ _LIST_ROWS: Final = 1024
 _ROW_BYTES: Final = 1024
 _READ_ROWS: Final = 16
 _READ_BYTES: Final = 1 << 28
-"""So many bytes at most may be decoded at once, if a column stands for more than it stores."""
+"""Most bytes that may be decoded at once: a column may stand for more than it stores."""
 
 
 class ParquetListing(Listing):
@@ -102,7 +102,7 @@ class ParquetContents:
     """Images in Parquet files, read once each and more or less in order.
 
     Row groups are decoded from their beginning, so an image that is read again, or long before the
-    others, costs as much as all before it in its row group.
+    others, costs as much as all images before it in its row group.
     """
 
     is_sequential = True
@@ -168,7 +168,7 @@ class ParquetContents:
 class _Columns:
     """Names of the columns, and whether that of images has structs.
 
-    ``odd_label`` is the type of a column ``label`` that has no labels.
+    ``odd_label`` is the type of a column ``label`` whose values are not labels.
     """
 
     image: str
@@ -199,7 +199,7 @@ class _ImageFile:
     def check_rows(self) -> None:
         """Raise `TooLargeError` if the file has far more rows than it can have images.
 
-        Rows that are null, or repeat a value, take nothing in it.
+        Rows that are null, or repeat a value, take no space in it.
         """
         metadata = self._file.metadata
         n_rows = sum(max(0, metadata.row_group(group).num_rows) for group in range(self.n_groups))

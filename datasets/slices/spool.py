@@ -33,7 +33,7 @@ _UNKNOWN_CLASS = "-1"
 
 @contextlib.contextmanager
 def spooled(listing: Listing, folder: Path, *, with_labels: bool = True) -> Iterator[Spool]:
-    """Read a list into a file without a name in ``folder``, which is gone at the end.
+    """Read a list into a file without a name in ``folder``, which is removed at the end.
 
     Per image, 8 bytes of memory are used, to notice names that are listed twice.
 
@@ -67,7 +67,7 @@ class Spool:
     label_kind, class_names
         Labels of all images.
     digest
-        `hashkit.bank.names.hash_names` of the list; known when `blocks` has come to its end.
+        `hashkit.bank.names.hash_names` of the list; known when `blocks` is exhausted.
     """
 
     def __init__(self, listing: Listing, file: IO[bytes], *, with_labels: bool) -> None:

@@ -133,7 +133,7 @@ def _of_sample(
 
 
 def _kind_of(member: tarfile.TarInfo) -> str:
-    """Suffix of a member that is a file; otherwise what it is."""
+    """Suffix of a member that is a file; otherwise the kind of member."""
     if member.isdir():
         return _FOLDER
     if not member.isreg() or member.issparse():

@@ -139,7 +139,7 @@ def _move_in(part: Path, target: Path) -> None:
     """Move the files of a complete page into a folder, and remove those of the earlier page."""
     new = {path.relative_to(part) for path in part.rglob("*") if path.is_file()}
     earlier = _own_files(target)
-    for name in new:  # whatever prevents it must do so before the earlier page is touched
+    for name in new:  # obstacles are found before the earlier page is changed
         if (target / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target / name))
         make_parents(target / name)
@@ -155,7 +155,7 @@ def _move_in(part: Path, target: Path) -> None:
                 (target / name).parent.rmdir()
     if os.name != "nt":
         os.sync()
-    publish(part / MANIFEST, target / MANIFEST)  # which takes no space on a full disk
+    publish(part / MANIFEST, target / MANIFEST)  # takes no space, even on a full disk
 
 
 def _own_files(target: Path) -> set[Path]:

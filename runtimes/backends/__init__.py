@@ -1,1 +1,1 @@
-"""Models in each runtime, a file each."""
+"""Models in each runtime, one file per runtime."""

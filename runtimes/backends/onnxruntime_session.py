@@ -27,7 +27,7 @@ _CPU: Final = "CPUExecutionProvider"
 _CUDA: Final = "CUDAExecutionProvider"
 _SILENT: Final = 4
 
-onnxruntime.disable_telemetry_events()  # which the builds for Windows send; not tried there
+onnxruntime.disable_telemetry_events()  # only builds for Windows send them; not tried there
 
 
 class OnnxRuntimeSession(LoadedModel):
@@ -51,7 +51,7 @@ class OnnxRuntimeSession(LoadedModel):
         Images per batch in ``exact``; None to choose by input size.
     log_severity
         What ONNX Runtime writes to standard error: 0 all, 2 warnings, 3 errors, 4 nothing. Errors
-        are exceptions too, and what it writes holds names from the file as they are.
+        are raised as exceptions too, and its output repeats names from the file unchanged.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Imports OpenVINO without its analytics.
 
 OpenVINO reports each import to Google Analytics by the package ``openvino_telemetry``, and stores
-an identity in the user's home folder. It can be turned off only by a file in that folder, but
-OpenVINO also works without the package: so this process pretends, during the import, that the
+an identity in the user's home folder. This can be turned off only by a file in that folder. But
+OpenVINO also works without the package, so during the import this process pretends that the
 package is not installed.
 """
 

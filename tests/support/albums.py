@@ -19,7 +19,7 @@ def draw(path: Path, seed: int) -> None:
 
 
 def append(album: Path, encoder: Encoder, bank: Path, **settings: object) -> tuple[list[str], str]:
-    """Names of the bank after the images were appended, and the notes of it."""
+    """Names of the bank after the images were appended, and the notes of this call."""
     notes = Kept()
     made = hashkit.encode(album, encoder, bank, append=True, reporter=notes, **settings)
     return list(made.names), notes.text

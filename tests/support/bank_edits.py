@@ -17,7 +17,7 @@ FOLDER = make_source("folder", None, names_sha256="")
 
 
 class Edit(NamedTuple):
-    """One change: images whose rows are added, rows that are deleted, or another list."""
+    """One change: images to add, rows to delete, or another image list."""
 
     images: range = range(0)
     deleted: tuple[int, ...] = ()
@@ -58,7 +58,7 @@ def run_edits(path: Path) -> None:
 
 
 def edits_done(path: Path) -> int:
-    """Number of `EDITS` that a bank has, from the first on; fails if it is between two."""
+    """How many of the `EDITS` a bank has; fails if it has only a part of one."""
     with Bank.open(path) as bank:
         assert bank.is_complete
         bank.verify()

@@ -118,7 +118,7 @@ def run_deletions(path: Path) -> None:
 
 
 def deletions_done(path: Path) -> int:
-    """Number of steps of `run_deletions` that a bank has completed; fails if it is between two."""
+    """Number of completed steps of `run_deletions`; fails if a bank has only a part of one."""
     with Bank.open(path) as bank:
         deleted = () if bank.deleted is None else tuple(np.flatnonzero(bank.deleted).tolist())
         assert bank.n_deleted == len(deleted)
@@ -126,7 +126,7 @@ def deletions_done(path: Path) -> int:
 
 
 def content_of(path: Path) -> dict[str, object]:
-    """What banks of the same job share: not their identity, nor how often they were committed."""
+    """What banks of the same job share: all but their identity and their numbers of commits."""
     with h5py.File(path) as file:
         content: dict[str, object] = {name: file[name][...].tolist() for name in file}
         content["commit"] = file["commit"][:5].tolist()
@@ -138,7 +138,7 @@ def content_of(path: Path) -> dict[str, object]:
 
 
 def assert_is_prefix(bank: Bank) -> int:
-    """Check that a bank of `run_job` holds its `n_consumed` images; returns the images in all."""
+    """Check that a bank of `run_job` holds its `n_consumed` images; returns their total number."""
     done = bank.n_consumed + sum(source.n_images for source in bank.sources[:-1])
     codes, names, labels = rows_of(range(done))
     np.testing.assert_array_equal(bank.codes, codes)

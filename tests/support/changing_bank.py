@@ -2,7 +2,7 @@
 
     python changing_bank.py BANK N_CHANGES
 
-The name of each row begins with its code in hexadecimal, so that a reader sees whether the two
+The name of each row begins with its code in hexadecimal, so a reader can check that the two
 belong together.
 """
 

@@ -32,7 +32,7 @@ QUICK = "--bits 12 --steps 3 --batch-size 12 --size 8"
 """Settings of a training that takes a second."""
 
 OWN_NETWORK = f"--network {shlex.quote(f'module:{own_network.__file__}:OwnNetwork')}"
-"""For trainings and exports in which the network does not matter: one of one layer."""
+"""A network of one layer, for trainings and exports in which the network does not matter."""
 
 
 _digits = functools.cache(open_digits)
@@ -40,7 +40,7 @@ _digits = functools.cache(open_digits)
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a command ended, and what it said."""
+    """Exit code and output of a command."""
 
     exit_code: int
     stdout: str
@@ -48,12 +48,12 @@ class Outcome:
 
     @property
     def json(self) -> Any:
-        """The one JSON document that standard output must be."""
+        """The JSON document on standard output, which must hold nothing else."""
         return json.loads(self.stdout)
 
 
 def hashkit(command: str) -> Outcome:
-    """Run ``hashkit <command>`` in this process and folder, whatever its end."""
+    """Run ``hashkit <command>`` in this process and folder, whether it succeeds or fails."""
     with pytest.MonkeyPatch.context() as patch:
         # The runner builds all commands again for each call, which takes longer than most calls.
         patch.setattr(testing, "_get_command", lambda _: ROOT)
@@ -64,14 +64,14 @@ def hashkit(command: str) -> Outcome:
 
 
 def succeed(command: str) -> Outcome:
-    """Run a command that must end well."""
+    """Run a command that must succeed."""
     outcome = hashkit(command)
     assert outcome.exit_code == 0, f"hashkit {command}\n{outcome.stderr}"
     return outcome
 
 
 def fail(command: str) -> str:
-    """Run a command that must end in one error line; returns that line."""
+    """Run a command that must fail with one error line; returns that line."""
     outcome = hashkit(command)
     assert outcome.exit_code == 1, f"hashkit {command}: exit {outcome.exit_code}\n{outcome.stderr}"
     *notes, last = outcome.stderr.splitlines()
@@ -87,7 +87,7 @@ def start(command: str, folder: Path, before: str = "") -> subprocess.Popen[str]
 
     ``before`` is Python code that it runs first.
     """
-    # A shell starts what it runs in the background with SIGINT ignored, and so its children.
+    # A shell starts background commands with SIGINT ignored, and their children inherit this.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"{before}\nfrom hashkit.cli import main; main()"
@@ -139,7 +139,7 @@ def write_digit(row: int, path: Path) -> Path:
 
 
 def write_class_folders(folder: Path, per_class: int = 6, suffix: str = ".jpg") -> list[str]:
-    """Write digits 0, 1 and 2 as one folder a class; returns their names, in order."""
+    """Write digits 0, 1 and 2 into one folder per class; returns their names, in order."""
     digits = _digits()
     names = []
     for label, name in enumerate(("nought", "one", "two")):
@@ -150,12 +150,12 @@ def write_class_folders(folder: Path, per_class: int = 6, suffix: str = ".jpg") 
 
 
 def break_image(path: Path) -> None:
-    """Replace an image by bytes that are none."""
+    """Replace an image by bytes that are not an image."""
     path.write_bytes(b"this is no image" * 20)
 
 
 def cut_image(path: Path) -> None:
-    """Cut an image's file off in the middle."""
+    """Truncate an image's file."""
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 2 // 3])
 

@@ -1,4 +1,4 @@
-"""An image tower in the manner of CLIP, small: patches, class token, transformer, projection.
+"""A small image tower like CLIP's: patches, class token, transformer, projection.
 
 Radford et al., *Learning Transferable Visual Models From Natural Language Supervision*, ICML 2021
 (arXiv 2103.00020), section 2.4 and figure 3.

@@ -1,8 +1,8 @@
-"""A browser for tests that is used like a person does: keys, clicks and the size of the window.
+"""A browser that tests use as a person does: by keys, clicks and the size of the window.
 
-Headless Chromium is driven through its DevTools protocol, over a pipe. Unlike events that a script
-makes, its keys and clicks do what those of a keyboard and a mouse do: they move the focus, close
-dialogs and go back in the history.
+Headless Chromium is driven through its DevTools protocol, over a pipe. Unlike events from a script,
+these keys and clicks act like those of a keyboard and a mouse: they move the focus, close dialogs
+and go back in the history.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SECONDS = 60
 """How long `until` waits."""
 
 NAVIGATED = "Inspected target navigated or closed"
-"""What Chromium answers where a page is left before its JavaScript has ended."""
+"""Chromium's answer if a page is left before its JavaScript has ended."""
 
 KEYS = {
     "Enter": ("\r", 13),
@@ -112,7 +112,7 @@ class Browser:
                 return result
 
     def _note(self, event: dict[str, Any]) -> None:
-        """Keep what a page did wrong: exceptions, and what its security policy blocked."""
+        """Keep the faults of a page: exceptions, and what its security policy blocked."""
         method, entry = event.get("method"), event.get("params", {}).get("entry", {})
         if method == "Runtime.exceptionThrown" or entry.get("source") in ("security", "violation"):
             self.problems.append(event)
@@ -152,8 +152,9 @@ class Browser:
         return answer["result"].get("value")
 
     def until(self, condition: str) -> None:
-        """Wait until a JavaScript expression is true; an error counts as false, and so does a page
-        that is left for another meanwhile.
+        """Wait until a JavaScript expression is true.
+
+        It counts as false while it raises an error or the page is left for another one.
         """
         end = time.monotonic() + SECONDS
         while not self._is_true(condition):
@@ -185,7 +186,7 @@ class Browser:
         self.ask("Input.insertText", text=text)
 
     def drop(self, kind: str, data: str) -> None:
-        """Drop data of a type onto the upper left of the window."""
+        """Drop data of a MIME type onto the upper left of the window."""
         items = {"items": [{"mimeType": kind, "data": data}], "dragOperationsMask": 1}
         for step in ("dragEnter", "dragOver", "drop"):
             self.ask("Input.dispatchDragEvent", type=step, x=20, y=20, data=items)
@@ -198,7 +199,7 @@ class Browser:
 
     @contextlib.contextmanager
     def offline(self) -> Iterator[None]:
-        """Without a network, as far as the page can see."""
+        """Make the page believe that there is no network."""
         self.ask("Network.enable")
         conditions = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
         self.ask("Network.emulateNetworkConditions", offline=True, **conditions)
@@ -215,4 +216,4 @@ class Browser:
 
 
 STATE = "document.title + ' | ' + (document.getElementById('error')?.textContent ?? '')"
-"""What a failure shows of the page."""
+"""JavaScript of what a failure message shows of the page: its title and its error."""

@@ -69,7 +69,7 @@ class Server:
 
 @contextlib.contextmanager
 def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server, while downloads do not wait before they try again."""
+    """A running server; downloads retry without a pause meanwhile."""
     monkeypatch.setattr(download, "_PAUSES_SECONDS", (0.0, 0.0))
     server = Server()
     try:

@@ -1,4 +1,4 @@
-"""Small ONNX networks as other programs export them, and what their features must be."""
+"""Small ONNX networks as other programs export them, and their expected features."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def pooled_network(
 
 
 def normalised(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Images [n, H, W, 3] as ImageNet's networks take them, float64 [n, 3, H, W]."""
+    """Images [n, H, W, 3], normalised for networks trained on ImageNet, float64 [n, 3, H, W]."""
     return ((images / 255 - IMAGENET_MEAN) / IMAGENET_STD).transpose(0, 3, 1, 2)
 
 
@@ -151,7 +151,7 @@ def refused(
     settings: EmbedderSettings = IMAGENET,
     size: tuple[int, int] | None = None,
 ) -> str:
-    """The one line of the error that wrapping a model gives; it begins with the file."""
+    """The message of the error that wrapping a model gives: one line that begins with the file."""
     path = model if isinstance(model, Path) else saved(model, folder)
     with pytest.raises(error) as caught:
         wrap_onnx(path, settings, size)

@@ -39,7 +39,7 @@ class Import:
 
     @property
     def top(self) -> str:
-        """The package that it is from."""
+        """The top-level package of the target."""
         return self.target.partition(".")[0]
 
 
@@ -94,7 +94,7 @@ def all_imports(modules: Mapping[str, Path] = MODULES) -> list[Import]:
 
 
 def room_of(module: str) -> str:
-    """The room of a module: what its name has after ``hashkit.``, up to the next dot."""
+    """The room of a module: the part of its name after ``hashkit.``, up to the next dot."""
     return module.split(".")[1] if "." in module else module
 
 
@@ -120,7 +120,7 @@ def module_graph(imports: list[Import]) -> Graph:
 
 
 def circles_of(graph: Graph) -> list[list[str]]:
-    """Groups of two or more that can all be reached from each other."""
+    """Groups of two or more names, each of which imports all others, directly or through others."""
     reached = {name: _reached_from(name, graph) for name in graph}
     groups = {
         tuple(sorted({name} | {other for other in reached[name] if name in reached[other]}))
@@ -140,7 +140,7 @@ def _reached_from(start: str, graph: Graph) -> set[str]:
 
 
 def floors_of(graph: Graph) -> list[list[str]]:
-    """Rooms by the longest way down from them, lowest first; those of a circle share a floor."""
+    """Rooms by their longest chain of imports, shortest first; a circle shares one floor."""
     group_of = {name: (name,) for name in graph}
     for circle in circles_of(graph):
         group_of |= dict.fromkeys(circle, tuple(circle))

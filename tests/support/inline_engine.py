@@ -1,6 +1,6 @@
-"""An engine in this process: tasks and actors run in threads, and everything that moves is pickled.
+"""An engine in this process: tasks and actors run in threads; arguments and results are pickled.
 
-Actors can be killed and stopped, as processes can.
+Like processes, actors can be killed and stopped.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class InlineActor:
         return future
 
     def kill(self) -> None:
-        """Lose what runs; calls are lost until `start`."""
+        """Lose the running calls, and all later ones until `start`."""
         self._is_dead = True
         for future in self._running:
             if not future.done():

@@ -23,7 +23,7 @@ def linear_model(
 ) -> Path:
     """Write a model that follows the contract, made only with onnx, as other programs would.
 
-    Its logits are a linear function of the pixels less 127.5, with random weights from ``seed``.
+    Its logits are a linear function of the pixels minus 127.5, with random weights from ``seed``.
     """
     n_pixels = height * width * 3
     constants = {

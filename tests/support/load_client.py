@@ -1,4 +1,4 @@
-"""A client that costs little, to measure a server on the same machine."""
+"""A client that takes little CPU time, to measure a server on the same machine."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ import numpy as np
 __all__ = ["Client", "Load", "closed_loop", "open_loop", "request_of"]
 
 _AT_ONCE = 0.005
-"""Seconds within which a connection that was closed before says so."""
+"""Seconds within which a connection that had already been closed reports this."""
 
 _PART = 1 << 16
 
 Answered = Callable[[int, bytes], None]
-"""Takes the status, which is 0 if the connection broke or could not be made, and the body."""
+"""Called with the status and the body; status 0 means that the connection failed."""
 
 
 def request_of(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
-    """The bytes of a request on a connection that is kept."""
+    """The bytes of a request on a persistent connection."""
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
@@ -42,9 +42,9 @@ class _Connection:
 
 
 class Client:
-    """Requests to one address in one thread, over connections that are kept.
+    """Requests to one address in one thread, over persistent connections.
 
-    `ask` and `at` say what is to be done, and `run` does it.
+    `ask` and `at` add work, and `run` does it.
     """
 
     def __init__(self, address: tuple[str, int]) -> None:
@@ -62,8 +62,8 @@ class Client:
     def ask(self, request: bytes, answered: Answered, *, is_safe: bool = False) -> None:
         """Send a request, and call a function with the answer.
 
-        A request that may be sent twice, ``is_safe``, is sent again if a connection that was kept
-        turns out to be closed, as every client of HTTP does.
+        If a persistent connection turns out to be closed, a request that may be sent twice
+        (``is_safe``) is sent again, as all HTTP clients do.
         """
         if self._idle:
             connection = self._idle.pop()
@@ -83,7 +83,7 @@ class Client:
         self._send(connection)
 
     def run(self) -> None:
-        """Work until every answer is there and nothing is due."""
+        """Work until all answers have arrived and no call is due."""
         while self._due or self._n_asked:
             wait = max(0.0, self._due[0][0] - time.perf_counter()) if self._due else None
             for key, events in self._selector.select(wait):
@@ -106,7 +106,7 @@ class Client:
         except BlockingIOError:
             n_sent = 0
         except OSError:
-            return  # reading will tell
+            return  # reading from it reports the failure
         connection.unsent = connection.unsent[n_sent:]
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
         if self._selector.get_key(connection.socket).events != events:
@@ -161,16 +161,16 @@ class Client:
 
 @dataclasses.dataclass
 class Load:
-    """What came of a load.
+    """Results of a load.
 
     Attributes
     ----------
     statuses
-        Of the answers, in the order in which they came; 0 where there was none.
+        Statuses of the answers, in the order of their arrival; 0 for a missing answer.
     latencies
-        Seconds from when each request was due.
+        Seconds from the time at which each request was due to its answer.
     seconds
-        How long it took.
+        Duration of the load.
     cpu_seconds
         CPU time of the client.
     """
@@ -189,7 +189,7 @@ class Load:
 def closed_loop(
     address: tuple[str, int], requests: Sequence[bytes], n_clients: int, seconds: float
 ) -> Load:
-    """Let clients ask one request after the other."""
+    """Let each client send its next request when it has the answer to the last one."""
     client, load, following = Client(address), Load(), itertools.cycle(requests)
     start = time.perf_counter()
 
@@ -214,14 +214,14 @@ def open_loop(
     seconds: float,
     is_random: bool,
 ) -> Load:
-    """Send requests when they are due, whatever the answers take.
+    """Send requests at fixed times, without waiting for answers.
 
     Parameters
     ----------
     rate
         Requests per second.
     is_random
-        Whether they come at random (a Poisson process) instead of at equal distances.
+        Whether they come at random (a Poisson process) instead of evenly.
     """
     client, load, rng = Client(address), Load(), np.random.default_rng(0)
     n_requests = round(rate * seconds)

@@ -1,4 +1,4 @@
-"""Cases of one test in a loop: a test of its own costs as much as many small cases."""
+"""Cases of one test in a loop: one pytest test takes as long as many small cases."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def looped(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Run a test for each case, as ``pytest.mark.parametrize`` does, but as one test.
 
-    The first case that fails ends the test, and a note names it. Each case has an empty
-    ``tmp_path`` and a ``monkeypatch`` of its own, and ``capsys`` and ``caplog`` without what came
-    before; all other fixtures are shared.
+    The first case that fails ends the test, and a note names it. Each case has its own empty
+    ``tmp_path`` and ``monkeypatch``, and ``capsys`` and ``caplog`` without the output of earlier
+    cases; all other fixtures are shared.
     """
     arguments = [one.strip() for one in names.split(",")] if isinstance(names, str) else [*names]
     alone = isinstance(names, str) and len(arguments) == 1

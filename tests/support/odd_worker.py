@@ -18,11 +18,11 @@ from hashkit.runtimes.measuring.worker import serve
 
 SIZE, N_BITS = 2, 8
 FOR_EVER = 600
-"""Seconds: longer than a test may take, so that whoever waits for the end of a hang fails."""
+"""Seconds: longer than a test may take, so a test that waits for a hang to end fails."""
 
 
 class PixelModel:
-    """Logits are the first pixels less 100; the codes are theirs."""
+    """Logits are the first pixel values minus 100; codes are those of these logits."""
 
     runtime, precision = "pixels 1.0", "fp32"
     manifest = Manifest(N_BITS, SIZE, SIZE)
@@ -38,7 +38,7 @@ class PixelModel:
 
 
 class StallingModel(PixelModel):
-    """Answers one image, and then never again."""
+    """Answers the first call, and hangs in the second."""
 
     def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         if self.batches:

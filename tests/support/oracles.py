@@ -41,7 +41,7 @@ def asymmetric_distance(logits: Sequence[float], query: str, code: str) -> float
 def rescored_ranking(
     logits: Sequence[float], database: Sequence[str], top_k: int, oversample: int
 ) -> list[tuple[float, int, int]]:
-    """(asymmetric distance, distance, row), first ``top_k`` of ``oversample`` times as many."""
+    """First ``top_k`` of ``oversample`` times as many: (asymmetric distance, distance, row)."""
     query = "".join("1" if logit > 0 else "0" for logit in logits)
     nearest = ranking(query, database)[: oversample * top_k]
     scores = [asymmetric_distance(logits, query, database[row]) for _, row in nearest]

@@ -78,7 +78,7 @@ def dpn(
 
 
 def softmax_cost(scores: Sequence[float], labels: list[int], smoothing: float) -> float:
-    """Cross-entropy with a target that is even over the labels and smoothed over all classes."""
+    """Cross-entropy with a target spread evenly over the labels and smoothed over all classes."""
     total = sum(math.exp(score) for score in scores)
     cost = 0.0
     for label, score in enumerate(scores):

@@ -17,10 +17,11 @@ def cosines(size: int, side: int) -> NDArray[np.float64]:
 
 
 def imagehash_margins(image: Image.Image, side: int) -> NDArray[np.float64]:
-    """Coefficients less their median, float64 [side * side], of ImageHash's ``phash(image, side)``.
+    """Coefficients minus median, float64 [side * side], of ImageHash's ``phash(image, side)``.
 
-    Written from its documentation: grey, resized by Lanczos to 4 * side squared, DCT-II along both
-    axes, of which the lowest frequencies are compared with their median.
+    Written from its documentation: the image is converted to grey and resized with Lanczos to
+    (4 * side, 4 * side). A DCT-II is applied along both axes, and the lowest frequencies are
+    compared with their median.
     """
     size = 4 * side
     grey = image.convert("L").resize((size, size), Image.Resampling.LANCZOS)

@@ -29,7 +29,7 @@ NAMES = {
 }
 
 RELATIVE = ("multi-similarity", "supcon")
-"""Losses that order pairs, and stop there: codes of a class may differ by a few bits."""
+"""Losses that only order pairs by similarity: codes of a class may differ by a few bits."""
 
 ABSOLUTE = tuple(name for name in NAMES if name not in RELATIVE)
 

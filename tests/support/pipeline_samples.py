@@ -1,4 +1,4 @@
-"""Photographs, of which four cannot be used, and the bank that they should make."""
+"""Photographs, four of which cannot be used, and the bank that they should give."""
 
 from __future__ import annotations
 

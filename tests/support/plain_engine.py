@@ -1,4 +1,4 @@
-"""An engine of plain processes on pipes, to measure Ray beside it. It survives nothing."""
+"""An engine of plain processes and pipes, to compare Ray with. It does not handle failures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["PlainEngine"]
 
 
 class PlainEngine:
-    """Actors as processes, one call at a time; pings are answered here."""
+    """Actors are processes that answer one call at a time; pings are answered in this process."""
 
     n_gpus = 0.0
 

@@ -1,4 +1,4 @@
-"""The tiny model that `hashkit doctor` runs: how it is made, and what it must answer.
+"""The tiny model that `hashkit doctor` runs: how it is made, and its expected logits.
 
 ``python tests/support/probe_model.py`` writes it to runtimes/probe.onnx.
 """
@@ -18,7 +18,7 @@ SIZE, N_CHANNELS, N_BITS = 8, 6, 12
 
 
 def weights() -> dict[str, NDArray[np.float32]]:
-    """Small whole numbers, so that float32 adds them up without an error in any order."""
+    """Small whole numbers, so float32 sums of them are exact in any order."""
     kernel = (np.arange(N_CHANNELS * 27) * 7 % 11 % 5 - 2).reshape(N_CHANNELS, 3, 3, 3)
     last = (np.arange(N_BITS * N_CHANNELS) * 5 % 13 % 5 - 2).reshape(N_BITS, N_CHANNELS)
     return {"kernel": kernel.astype(np.float32), "last": last.astype(np.float32)}
@@ -43,7 +43,7 @@ def model_bytes() -> bytes:
 
 
 def expected_logits(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """What the model means, in plain loops over kernel positions."""
+    """The model's logits, computed in plain loops over kernel positions."""
     planes = images.astype(np.float64).transpose(0, 3, 1, 2) - 128
     padded = np.pad(planes, ((0, 0), (0, 0), (1, 1), (1, 1)))
     maps = np.zeros((len(images), N_CHANNELS, SIZE, SIZE))

@@ -1,4 +1,4 @@
-"""Processes that tests start and lose: waiting for one, and seeing that it has ended."""
+"""Waiting for processes that tests start, and checking that one has ended."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 DEADLINE = 60
-"""Seconds that anything may take on a busy machine."""
+"""Longest time that anything may take on a busy machine, seconds."""
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    """Wait for something that must come."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + DEADLINE
     while not is_so():
         assert time.monotonic() < deadline
@@ -20,12 +20,12 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process that there was has ended."""
+    """Whether a process that was running has ended."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    # One that nobody has waited for is a name without a process.
+    # A process whose parent has not waited for it remains as a zombie.
     status = Path(f"/proc/{pid}/stat")
     try:
         return status.read_text().rpartition(")")[2].split()[0] == "Z"

@@ -1,7 +1,7 @@
 """A Ray cluster on this machine: a head and nodes on loopback addresses, each its own processes.
 
-Ray replaces 127.0.0.1 by the machine's own address, so that the nodes are at 127.0.0.2 and above.
-They start one after another: several at once often fail.
+Ray replaces 127.0.0.1 by the machine's own address, so the nodes are at 127.0.0.2 and above. They
+are started one after another, because starting several at once often fails.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Cluster", "Node", "cluster", "cpu_seconds_of", "descendants"]
 
 _NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 _QUIET = ("--disable-usage-stats", "--include-log-monitor=false")
-"""As in docs/cluster.md: nobody reads the logs that a monitor would send to the driver."""
+"""As in docs/cluster.md; the log monitor is off because no test reads the logs that it sends."""
 
 _START_SECONDS = 120
 _FIRST = 2
@@ -54,20 +54,20 @@ class Node:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """As if the machine lost its power."""
+        """Kill all processes, as if the machine lost its power."""
         numbers = [self.process.pid, *descendants(self.process.pid)]
         _signal(numbers, signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> None:
-        """As if the machine hung: connections stay, and nothing answers."""
+        """Stop all processes, as if the machine hung: connections stay, and nothing answers."""
         _signal([self.process.pid, *descendants(self.process.pid)], signal.SIGSTOP)
 
     def go_on(self) -> None:
         _signal([self.process.pid, *descendants(self.process.pid)], signal.SIGCONT)
 
     def workers(self, word: str) -> list[int]:
-        """Numbers of this node's worker processes whose title has a word, as an actor's class."""
+        """PIDs of this node's workers whose title contains a word, such as an actor's class."""
         return [number for number in descendants(self.process.pid) if word in _command_line(number)]
 
     def close(self) -> None:
@@ -82,9 +82,9 @@ class Cluster:
     Attributes
     ----------
     address
-        Of the head.
+        Address of the head.
     environment
-        Of processes that use the cluster; holds its token.
+        Environment variables for processes that use the cluster; they include its token.
     """
 
     def __init__(self, folder: Path, n_nodes: int, cpus: int = 2):
@@ -102,7 +102,7 @@ class Cluster:
         self._next = _FIRST
         self.nodes: list[Node] = []
         self._started: list[Node] = []
-        # Unix sockets have short names, so that the folder of the tests does not do.
+        # Paths of Unix sockets must be short, so the tests' own folder cannot be used.
         self._ray_folder = Path(tempfile.mkdtemp(prefix="hkray"))
         head = ("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
         try:
@@ -136,7 +136,7 @@ class Cluster:
         return node
 
     def processes(self) -> list[int]:
-        """Numbers of all processes of the cluster."""
+        """PIDs of all processes of the cluster."""
         first = [node.process.pid for node in self._started if node.process.poll() is None]
         return [*first, *(other for number in first for other in descendants(number))]
 
@@ -148,7 +148,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(folder: Path, n_nodes: int = 2, cpus: int = 2) -> Iterator[Cluster]:
-    """A running cluster, which is ended with all its processes."""
+    """A running cluster; all its processes are ended afterwards."""
     one = Cluster(folder, n_nodes, cpus)
     try:
         yield one
@@ -157,7 +157,7 @@ def cluster(folder: Path, n_nodes: int = 2, cpus: int = 2) -> Iterator[Cluster]:
 
 
 def descendants(number: int) -> list[int]:
-    """Numbers of the processes that a process has started, and that those have."""
+    """PIDs of the children of a process, of their children, and so on."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").iterdir():
         if path.name.isdecimal():
@@ -174,7 +174,7 @@ def descendants(number: int) -> list[int]:
 
 
 def cpu_seconds_of(numbers: list[int]) -> float:
-    """CPU time of processes and of those children that they have waited for, seconds."""
+    """CPU time of processes and of the ended children that they waited for, seconds."""
     total = 0
     for number in numbers:
         with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""Runs commands in a process of its own and records what it asks of the network.
+"""Runs code in a separate process and records its use of the network.
 
-Names that Python resolves and addresses that it connects to are recorded by an audit hook. What
-libraries in C connect to is seen by strace, where it is installed.
+An audit hook records the names that Python resolves and the addresses that it connects to. If
+strace is installed, it records the connections of C libraries.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EVENTS = ("getaddrinfo", "gethostbyname", "gethostbyaddr", "getnameinfo", "conne
 INTERNET = re.compile(r"sa_family=AF_INET6?\b.*")
 CALLS = "trace=connect,sendto,sendmsg,sendmmsg"
 STRACE = ("strace", "-f", "--seccomp-bpf", "-e", CALLS)
-"""A filter in the kernel lets all other calls of the system through without a stop."""
+"""``--seccomp-bpf`` filters in the kernel, so other system calls are not stopped."""
 
 
 def has_strace() -> bool:
@@ -42,7 +42,7 @@ def has_strace() -> bool:
 
 
 def requests_of(code: str, folder: Path, *, traced: bool) -> list[str]:
-    """What Python code asks of the network, in a process with ``folder`` as its home.
+    """Network requests of Python code, in a process with ``folder`` as its home.
 
     Its child processes are recorded too. An error of the code is raised.
     """
@@ -56,7 +56,7 @@ def requests_of(code: str, folder: Path, *, traced: bool) -> list[str]:
     paths = [str(hooks), str(SUPPORT), *filter(None, [os.environ.get("PYTHONPATH")])]
     # Caches of kernels stay where they are, so that nothing is compiled again.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "HOME": str(folder)}
-    # By these analytics are turned off; the package has to do that itself.
+    # These variables turn analytics off, which the package must do itself.
     for name in ("CI", "TF_BUILD", "JENKINS_URL", "ORT_DISABLE_TELEMETRY"):
         environment.pop(name, None)
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

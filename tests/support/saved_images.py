@@ -1,4 +1,4 @@
-"""Images as files in memory, and why one cannot be used."""
+"""Images as files in memory, and the reason that one cannot be used."""
 
 from __future__ import annotations
 

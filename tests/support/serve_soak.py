@@ -1,4 +1,4 @@
-"""A server behind a supervisor that starts it again, and a load whose every answer is compared."""
+"""A server that a supervisor restarts, and a load of which every answer is checked."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ __all__ = ["Supervisor", "picture", "soak"]
 TOKEN = "-".join(["only", "for", "this", "measurement"])
 _PAUSE_SECONDS = 0.4
 _COMPARED = 100
-"""Added images that an answer is compared with; all would take more time than the server."""
+"""Newest added images that are looked for in each answer; all would take longer than the server."""
 
 _START = "from hashkit.cli import main; main()"
 
 
 class Supervisor:
-    """Opens a port, and starts the server on it again whenever it ends, as systemd does.
+    """Opens a port, and restarts the server on it whenever it ends, as systemd does.
 
     Parameters
     ----------
     options
-        Of `hashkit serve`.
+        Options of `hashkit serve`.
     """
 
     def __init__(self, options: list[str]) -> None:
@@ -64,7 +64,7 @@ class Supervisor:
 
     @property
     def pid(self) -> int:
-        """Of the server."""
+        """Process ID of the server."""
         assert self._process is not None
         return self._process.pid
 
@@ -86,12 +86,12 @@ class Supervisor:
         self._listener.close()
 
     def cpu_seconds(self) -> float:
-        """CPU time that the server has taken."""
+        """CPU time of the server."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
-        """Kill the server, without any warning."""
+        """Kill the server with SIGKILL."""
         os.kill(self.pid, signal.SIGKILL)
 
     def wait_until_ready(self) -> None:
@@ -119,7 +119,7 @@ class Supervisor:
 
     def _pass_on(self) -> None:
         os.dup2(self._listener.fileno(), 3)
-        os.set_inheritable(3, True)  # it may have been 3 before
+        os.set_inheritable(3, True)  # dup2 does nothing if it was 3 already
 
     def _keep(self) -> None:
         while True:
@@ -157,9 +157,9 @@ class _Truth:
     def fault(
         self, answer: dict[str, Any], query: int, there: set[str], gone: set[str]
     ) -> str | None:
-        """What is wrong with an answer; ``there`` and ``gone`` held when it was asked for."""
+        """The fault of an answer, given the images that were present and removed at its request."""
         code = bytes.fromhex(answer["code"])
-        if _distance(code, self.queries[query]) > 1:  # of a logit near 0, in another batch
+        if _distance(code, self.queries[query]) > 1:  # a logit near 0 may flip in another batch
             return f"another code: {answer['code']}"
         hits = answer["hits"]
         order = [(hit["distance"], hit["row"]) for hit in hits]
@@ -185,7 +185,7 @@ def _distance(left: bytes, right: bytes) -> int:
 def soak(
     server: Supervisor, encoder: Encoder, bank: Path, album: Path, rate: float, seconds: float
 ) -> str:
-    """Run a load with additions, removals and kills; returns what came of it as text."""
+    """Run a load with additions, removals and kills; returns the results as text."""
     images = [path.read_bytes() for path in sorted(album.iterdir()) if path.is_file()]
     return _Soak(server, encoder, bank, images, rate, seconds).run()
 

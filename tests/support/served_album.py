@@ -37,7 +37,7 @@ def encoder() -> Encoder:
 
 
 def picture(seed: int, suffix: str = "PNG", side: int = 40, **options: object) -> bytes:
-    """An image file whose code is its own."""
+    """An image file with a code that differs from those of other seeds."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
     with io.BytesIO() as file:
@@ -64,7 +64,7 @@ def client_of(
     limits: ServerLimits | None = None,
     **settings: object,
 ) -> Iterator[TestClient]:
-    """A client of a server in this process, which is ready."""
+    """A client of a server in this process; the server is ready."""
     served = ServerSettings(
         writable=writable,
         token=TOKEN if writable else "",
@@ -101,7 +101,7 @@ class Served:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the server; again, if it has ended."""
+        """End the server; it may have ended already."""
         self._server.should_exit = True
         self._thread.join()
         self._listener.close()

@@ -1,4 +1,4 @@
-"""Small bank sets, for the tests of what reads and changes them."""
+"""Small bank sets, for the tests of code that reads and changes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hashkit.formats import save_codes
 from hashkit.formats.bank_set import write_bank_set
 
 SHARDS = (range(6), range(6, 6), range(6, 20))
-"""Images of `write_shards`: one shard is empty, and the others are ragged."""
+"""Images of `write_shards`: one shard is empty, and the others differ in size."""
 
 
 def write_shard(folder: Path, number: int, images, **fields) -> Path:

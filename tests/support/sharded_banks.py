@@ -1,4 +1,7 @@
-"""One bank, and the same rows as shards: ragged, empty, with deleted rows, one with no other."""
+"""One bank, and the same rows as shards of different sizes.
+
+One shard is empty, some rows are deleted, and one shard has only deleted rows.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _WHOLLY_DELETED = 3
 
 
 def write_banks(folder: Path, seed: int = 0) -> tuple[Bank, list[Bank]]:
-    """The bank of all rows, and its shards; with few codes, so that many distances are equal."""
+    """The bank of all rows, and its shards; there are few distinct codes, so many ties."""
     rng = np.random.default_rng(seed)
     n_rows = sum(SIZES)
     codes = np.packbits(rng.random((n_rows, N_BITS)) < 0.2, axis=1)

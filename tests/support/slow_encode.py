@@ -54,6 +54,6 @@ def main(model: str, bank: str) -> None:
 
 
 if __name__ == "__main__":
-    # A shell starts what it runs in the background with SIGINT ignored, and so its children.
+    # A shell starts background commands with SIGINT ignored, and their children inherit this.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""What the tests of training share: settings, comparisons of runs, a loss that remembers."""
+"""Shared by the tests of training: settings, comparisons of runs, a loss that remembers."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ WALL_TIME = {"images_per_second", "seconds"}
 
 
 class TinyNetwork(Network):
-    """Two stages, a convolution and a linear layer with dropout between, for 8x8 images."""
+    """Two stages, a convolution and a linear layer with dropout between them, for 8x8 images."""
 
     n_features = 64
 

@@ -47,7 +47,7 @@ INTERRUPTED: Final = 130
 
 @contextlib.contextmanager
 def all_or_nothing(path: Path) -> Iterator[None]:
-    """Report on Ctrl-C that ``path`` is unchanged: for work of which no part is kept."""
+    """Report on Ctrl-C that ``path`` is unchanged, for work that is kept only as a whole."""
     try:
         yield
     except KeyboardInterrupt:
@@ -56,20 +56,20 @@ def all_or_nothing(path: Path) -> Iterator[None]:
 
 
 def note(text: str) -> None:
-    """Print one line on standard error; what a terminal would obey is made visible."""
+    """Print one line on standard error; control characters are made visible."""
     print(visible(text), file=sys.stderr, flush=True)
 
 
 def emit_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on standard output.
 
-    In ASCII, which fits every encoding of a pipe, and names that are not UTF-8.
+    It is ASCII, which works in every encoding of a pipe, and for names that are not UTF-8.
     """
     print(json.dumps(document, indent=2), flush=True)
 
 
 def emit_json_line(document: Mapping[str, Any]) -> None:
-    """Print one JSON document in one line: for commands that go on, and print more than one."""
+    """Print one JSON document in one line, for commands that print several as they go on."""
     print(json.dumps(document), flush=True)
 
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["print_duplicates"]
 
 _MOST_GROUPS: Final = 20
-"""Groups that a terminal shows."""
+"""Most groups that a terminal shows."""
 
 _MOST_IN_GROUP: Final = 10
-"""Duplicates of one group that a terminal shows."""
+"""Most duplicates of one group that a terminal shows."""
 
 _MOST_FAULTS: Final = 5
 

@@ -86,7 +86,7 @@ def _tell(
 
 
 def _rows_of(bank: Path, names: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Rows of names, all of which must exist."""
+    """Rows with the given names, all of which must exist."""
     from hashkit.bank.names import rows_named
 
     if not wanted:

@@ -71,12 +71,12 @@ _SHARD: Final = re.compile(r"(\d{1,9})/(\d{1,9})", re.ASCII)
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """Number of a shard, from 0, and of all shards, of ``3/64``.
+    """The number of a shard, from 0, and the number of shards, from a text such as ``3/64``.
 
     Raises
     ------
     ConfigError
-        If it is none.
+        If the text is something else.
     """
     found = _SHARD.fullmatch(text)
     number, n_shards = (0, 0) if found is None else (int(found[1]), int(found[2]))
@@ -161,7 +161,7 @@ def encode_shards_here(
     Raises
     ------
     ConfigError
-        If one bank was asked for, and to remove what is there.
+        If one bank was asked for, together with ``--overwrite``.
     """
     from hashkit.workflow.shard_plans import plan_shards
     from hashkit.workflow.shards import encode_all_shards, encode_shard

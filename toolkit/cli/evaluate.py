@@ -333,7 +333,7 @@ def _is_same_file(one: Path | None, other: Path | None) -> bool:
         return one is other
     try:
         return one.samefile(other)
-    except OSError:  # one that does not exist is reported where it is opened
+    except OSError:  # a missing file is reported where it is opened
         return False
 
 

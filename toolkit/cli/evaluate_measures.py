@@ -52,7 +52,7 @@ def measured(settings: EvaluationSettings, subject: Subject, choice: ClusterChoi
     Raises
     ------
     ConfigError
-        If a cluster is to evaluate what is no bank.
+        If a cluster is to evaluate something other than banks.
     """
     if choice.cluster is None:
         return evaluated(settings, subject.name, subject.queries, subject.databases)

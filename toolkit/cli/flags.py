@@ -70,12 +70,12 @@ def flags(settings: Iterable[str]) -> str:
 
 
 def given_flags(values: Mapping[str, object]) -> list[str]:
-    """The flags that were given; ``values`` are true for those."""
+    """The flags that were given; their ``values`` are true."""
     return [name for name, value in values.items() if value]
 
 
 def refuse_flags(values: Mapping[str, object], why: str) -> None:
-    """Raise `ConfigError` if one of the flags was given: those that were, and ``why``."""
+    """Raise `ConfigError`, with the flags that were given and ``why``, if there are any."""
     if given := given_flags(values):
         raise ConfigError(f"{', '.join(given)} {why}")
 

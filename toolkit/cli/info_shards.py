@@ -1,4 +1,4 @@
-"""Shards of a bank set as lines of `hashkit info`: what they share once, and those that differ."""
+"""Shards of a bank set as lines of `hashkit info`: what all share, then the shards that differ."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hashkit.workflow.reporter import plural
 __all__ = ["shard_lines", "source_lines", "unfinished_set_lines"]
 
 _SHOWN: Final = 20
-"""Shards that are listed by name."""
+"""Most shards that are listed by name."""
 
 _STATES: Final = {"complete": "complete", "begun": "begun", "missing": "not begun"}
 
@@ -39,7 +39,7 @@ def shard_lines(shards: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]
 def source_lines(
     sources: Sequence[Mapping[str, Any]], *, is_set: bool
 ) -> Iterator[tuple[str, str]]:
-    """A line for each image list; one for all slices of a list that the shards of a set have."""
+    """A line for each image list; slices of one list in the shards of a set share a line."""
     slices: dict[tuple[str, ...], list[int | None]] = {}
     for number, source in enumerate(sources):
         split = _joined(source["protocol"], source["part"])
@@ -89,7 +89,7 @@ def _first(lines: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 def _state(shard: Mapping[str, Any]) -> tuple[str, ...]:
-    """In what a shard may differ from the others of its set, besides its size."""
+    """Properties, besides its size, in which a shard may differ from the others of its set."""
     index = shard["index"]
     has_index = "no index" if index is None else "an index"
     return (

@@ -52,7 +52,7 @@ def parse_limits(texts: Iterable[str]) -> dict[str, int]:
     Raises
     ------
     ConfigError
-        If a name is unknown, or a number is not a whole one from 1.
+        If a name is unknown, or a number is not a whole number of 1 or more.
     """
     found = {}
     for text in texts:

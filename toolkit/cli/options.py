@@ -34,7 +34,7 @@ __all__ = [
 
 
 def model_or_path(text: str) -> Path:
-    """The file of a built-in model if the text is its name, otherwise the path that it is."""
+    """The file of a built-in model if the text is its name, otherwise the text as a path."""
     return model_path(text, lambda sentence: note(f"warning: {sentence}"))
 
 

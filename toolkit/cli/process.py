@@ -22,7 +22,7 @@ from hashkit.messages.os_errors import os_error_line
 __all__ = ["BROKEN_PIPE", "SIGNALS", "STANDARD_OUTPUT", "run_process"]
 
 BROKEN_PIPE: Final = 141
-"""Exit code where the reader of the output ended first, as of other programs in a pipe."""
+"""Exit code if the reader of the output ends first, the same as other programs in a pipe have."""
 
 STANDARD_OUTPUT: Final = "standard output"
 """File name of the errors of writing results."""
@@ -51,15 +51,15 @@ class _Signals:
     """What SIGINT, SIGTERM and SIGHUP do.
 
     Before and after the work of a command they end the process at once. During the work they raise
-    KeyboardInterrupt, but never inside an import: packages that are imported by half fail in ways
-    of their own. It is then raised when the import ends; a second signal ends the process at once.
+    KeyboardInterrupt, but never inside an import: a package that is half imported fails in its own
+    way. It is then raised when the import ends; a second signal ends the process at once.
 
     Attributes
     ----------
     received
         The signal that has raised KeyboardInterrupt, if one has.
     stopped_by
-        The signal that a command took by itself, and ended in good order.
+        The signal that a command handled by itself before it ended normally.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class _Signals:
         self._is_working = False
 
     def install(self) -> None:
-        """Take the signals that nobody else handles or ignores (as `nohup` does)."""
+        """Take the signals that are not handled or ignored already (as `nohup` does)."""
         if threading.current_thread() is not threading.main_thread():
             return
         for name, default in _TAKEN.items():
@@ -99,7 +99,7 @@ class _Signals:
         self._deliver(number, frame)
 
     def _ignore(self) -> None:
-        """Let the interpreter end in peace: its last steps have no handlers of Python."""
+        """Ignore signals while the interpreter ends: Python's handlers no longer run at its end."""
         for name in (*_TAKEN, "SIGALRM"):
             number = getattr(signal, name, None)
             if number is not None:
@@ -116,7 +116,7 @@ class _Signals:
         signal.setitimer(signal.ITIMER_REAL, _RETRY_SECONDS)
 
     def _unraisable(self, what: Any) -> None:
-        """Deliver an interrupt again that came where Python cannot raise: in a finaliser."""
+        """Deliver an interrupt again if it came in a finaliser, where Python cannot raise it."""
         if not issubclass(what.exc_type, KeyboardInterrupt):
             sys.__unraisablehook__(what)
         elif hasattr(signal, "setitimer"):
@@ -195,7 +195,7 @@ class _Notes(io.TextIOWrapper):
 
 
 def _open_closed_streams() -> None:
-    """Give a process whose standard streams are closed others.
+    """Open other standard streams for a process whose own are closed.
 
     The next file that is opened would otherwise take their place, and what libraries print would
     go into it. Writing results to a closed standard output is still an error.

@@ -1,4 +1,4 @@
-"""Refuses an option that holds one value and is given twice, so that none is dropped in silence."""
+"""Refuses an option of one value that is given twice, so that no value is dropped silently."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_results", "print_results"]
 
 PICTURE_HITS: Final = 10
-"""Hits that a picture shows, at most."""
+"""Most hits that a picture shows."""
 
 _NUMBERS: Final = ("rank", "distance", "asymmetric", "row")
 _ALWAYS: Final = ("rank", "distance", "name", "row")
@@ -57,7 +57,7 @@ def print_results(results: Sequence[Result], radius: int | None) -> None:
 
 
 def _columns(result: Result) -> dict[str, list[str]]:
-    """Texts by heading; without columns of which nothing is known, as of labels where none are."""
+    """Texts by heading, without columns that would be empty, such as labels if there are none."""
     hits = result.hits
     marks = {True: "hit", False: "miss", None: ""}
     columns = {

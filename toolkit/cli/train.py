@@ -252,7 +252,7 @@ def train(
 
 
 def _refuse_changes(options: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Refuse options that a resumed run has from its config.json."""
+    """Refuse options that a resumed run takes from its config.json."""
     defaults = inspect.signature(train).parameters
     changed = [
         option

@@ -1,4 +1,4 @@
-"""Log records and results for a terminal, in which names from files cannot act on the terminal."""
+"""Log records and results for a terminal, safe from control characters in names from files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs on several machines. Only `ray_engine` imports Ray, and the jobs do not know of it."""
+"""Jobs on several machines. Only `ray_engine` imports Ray; the jobs do not depend on it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import os
 
 __all__ = ()
 
-# Ray reads this when it is imported: milliseconds for which a call to an actor that does not answer
-# waits for the news that it is dead, before the call ends. A replica is asked after that.
+# Ray reads this when it is imported. If an actor does not answer, a call waits this many
+# milliseconds for the report that the actor is dead, and then ends. A replica is asked after that.
 os.environ.setdefault("RAY_timeout_ms_task_wait_for_death_info", "100")

@@ -29,9 +29,9 @@ _ONE_CPU: Final = Resources(cpus=1)
 def pairs_of_shards(
     engine: Engine, banks: Sequence[Bank], radius: int, reporter: Reporter = SILENT
 ) -> PairBlock:
-    """All pairs of near rows of several banks, numbered over all of them, in no order.
+    """All pairs of near rows of several banks, numbered over all of them, in any order.
 
-    Of equal codes of a bank, one row stands for all.
+    One row stands for all rows of a bank that have the same code.
 
     Raises
     ------

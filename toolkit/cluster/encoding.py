@@ -24,7 +24,7 @@ __all__ = ["encode_on_cluster", "task_resources"]
 def task_resources(
     engine: Engine, device: str, cpus: float | None = None, gpus: float | None = None
 ) -> Resources:
-    """What a task takes: a CPU; where there are GPUs, one of them and its share of the CPUs.
+    """What a task takes: a CPU or, if there are GPUs, one of them and its share of the CPUs.
 
     Parameters
     ----------

@@ -14,11 +14,11 @@ from typing import Any, Final, Protocol, TypeAlias
 __all__ = ["PING", "Actor", "Call", "Engine", "LostError", "Resources"]
 
 PING: Final = "ping"
-"""Method that every actor answers at once, also while it works on another call."""
+"""Method that every actor answers at once, even while it works on another call."""
 
 
 class LostError(Exception):
-    """A task or call that ended with its process or node, and not by itself."""
+    """A task or call that was lost with its process or node."""
 
 
 @dataclasses.dataclass(frozen=True)

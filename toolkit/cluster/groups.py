@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["GroupPart", "ShardGroups"]
 
 _SHARED = Resources(cpus=0)
-"""An actor waits most of the time, and one that is started again must find a place."""
+"""An actor waits most of the time, and there must be room for one that is started again."""
 
 
 class GroupPart:

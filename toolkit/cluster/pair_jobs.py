@@ -18,7 +18,7 @@ __all__ = ["near_rows"]
 
 
 class _Distinct(NamedTuple):
-    """The distinct codes of a shard, and of each the first row that is not deleted."""
+    """The distinct codes of a shard, and the first row of each that is not deleted."""
 
     codes: NDArray[np.uint8]
     rows: NDArray[np.int64]
@@ -27,7 +27,7 @@ class _Distinct(NamedTuple):
 def near_rows(
     one: ShardFile, other: ShardFile | None, radius: int, n_threads: int, version: str
 ) -> PairBlock:
-    """Pairs of near rows of two shards; of equal codes of a shard, one row stands for all.
+    """Pairs of near rows of two shards; one row stands for all of a shard with the same code.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ from hashkit.workflow.reporter import SILENT, Reporter
 __all__ = ["RayEngine"]
 
 _PORT: Final = 6379
-"""Port of a head where an address names none: Ray's own default."""
+"""Port of a head if an address has none: Ray's own default."""
 
 _CONNECT_SECONDS: Final = 5.0
 
@@ -59,11 +59,11 @@ _LOST: Final = (
 
 
 _GUARDED: Final = ray.remote(guarded)
-"""One for all tasks: Ray would send another one to the nodes again, and start a process for it."""
+"""One for all tasks: Ray would send each new one to the nodes, and start a process for it."""
 
 
 class _Host:
-    """An actor's process: the object, made there; a thread of its own answers pings."""
+    """The process of an actor: makes the object, and answers pings in a separate thread."""
 
     def __init__(self, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self._object = guarded(make, *arguments)
@@ -150,7 +150,7 @@ class RayEngine:
             name=function.__name__,  # in `ray list tasks`, and as the title of its process
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
-            max_retries=0,  # `results_of_tasks` does that, and tells the user
+            max_retries=0,  # `results_of_tasks` starts tasks again, and tells the user
             scheduling_strategy="SPREAD",
         )
         call = task.remote(function, *arguments)
@@ -165,7 +165,7 @@ class RayEngine:
         host = ray.remote(concurrency_groups={"pings": 1})(_Host).options(
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
-            # Of an actor that takes nothing, Ray ignores where it should start.
+            # If an actor takes nothing, Ray ignores where it should start.
             memory=_ACTOR_BYTES,
             max_restarts=-1,
             max_task_retries=0,
@@ -198,7 +198,7 @@ class RayEngine:
     def close(self) -> None:
         """End all tasks and actors."""
         if self._is_own:
-            # It ends them too. If a task ends while it is cancelled, Ray aborts this process.
+            # This ends them too. If a task ends while it is cancelled, Ray aborts this process.
             ray.shutdown()
             return
         with contextlib.suppress(Exception):
@@ -216,7 +216,7 @@ def _connect(address: str) -> None:
         with warnings.catch_warnings(), _native_messages_dropped():
             warnings.simplefilter("ignore")
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        # Ray prints what happens to nodes on standard output, where results go; it has no setting.
+        # Ray prints events of nodes on standard output, where results go; no setting prevents it.
         ray._private.worker._worker_logs_enabled = False
     except ConnectionError as error:
         if address == "auto":
@@ -235,7 +235,7 @@ def _connect(address: str) -> None:
 
 @contextlib.contextmanager
 def _native_messages_dropped() -> Iterator[None]:
-    """Drop what Ray's library writes to standard error: a refusal again and again, every second."""
+    """Drop what Ray's library writes to standard error: the same refusal every second."""
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nothing, 2)
@@ -277,7 +277,7 @@ def _host_and_port(address: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _ray_errors() -> Iterator[None]:
-    """Ray's own failures as one line; what was lost is left to the caller."""
+    """Raise Ray's own failures as one line; lost tasks and actors are left to the caller."""
     try:
         yield
     except _LOST:

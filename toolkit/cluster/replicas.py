@@ -1,4 +1,4 @@
-"""Actors that give the same answers as one: a call goes to another where one is lost or hangs."""
+"""Several actors that act as one: if one is lost or hangs, the call goes to another."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Patience:
     ping_after
         Time between pings while a call runs.
     hung_after
-        Without an answer to a ping for that long, the actor hangs, and another is asked as well.
+        If a ping is not answered for this long, the actor counts as hung, and another is asked too.
     note_after
-        If no actor answers for that long, a note says so.
+        If no actor answers for this long, a note says so.
     give_up_after
-        If no actor answers for that long, the call ends with an error.
+        If no actor answers for this long, the call ends with an error.
     retry_after
         Time between two looks at pings, and between two calls of an actor that was lost.
     """
@@ -73,7 +73,7 @@ class Replicas:
     name
         What they hold, for notes: ``shards 3 to 5``.
     reporter
-        Takes a note where a call has to wait.
+        Takes a note if a call has to wait.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class Replicas:
     def _check_ping(
         self, replica: int, one: _Attempt, ended: Sequence[Call], patience: Patience
     ) -> bool:
-        """Send a ping, or look at the one that is on its way; whether the actor has answered it."""
+        """Send a ping, or check the one that was sent; returns whether the actor answered it."""
         now = time.monotonic()
         if one.ping is None:
             if now - one.pinged > patience.ping_after:
@@ -194,7 +194,7 @@ class Replicas:
         return False
 
     def _give_up(self, replica: int, one: _Attempt, what: str) -> None:
-        """Ask another actor as well, unless that was done before."""
+        """Have another actor asked as well, unless that was done before."""
         if one.is_hung:
             return
         one.is_hung = True

@@ -73,7 +73,7 @@ def search_groups(
     oversample: int | None = None,
     engine: Engine = "auto",
 ) -> Ranking | Neighbours:
-    """Find the nearest rows of each query; see `hashkit.search` for what is not here.
+    """Find the nearest rows of each query; see `hashkit.search` for the other parameters.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Some shards of a database, open in one process of a cluster. It knows nothing of the engine."""
+"""Some shards of a database, open in one process of a cluster; independent of the engine."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class ShardGroup:
         self._where: dict[tuple[str, ...], NDArray[np.bool_]] = {}
 
     def ready(self) -> None:
-        """Answered once the banks are open."""
+        """Return at once; a call is answered only when the banks are open."""
 
     def warm_up(self) -> None:
         """Read all codes once and load kernels, so that the first search need not."""
@@ -151,7 +151,7 @@ class ShardGroup:
         return self._part.answer(query, self._chosen(where, rows), sizes)
 
     def facts(self, drawn: SplitQueries | None) -> list[DatabaseFacts]:
-        """See `hashkit.evaluation.part_task.EvaluationPart`; so for the methods that follow."""
+        """See `hashkit.evaluation.part_task.EvaluationPart`, also for the methods that follow."""
         return self._evaluated.facts(drawn)
 
     def marks(self) -> list[DatabaseMark]:

@@ -30,8 +30,7 @@ def results_of_tasks(
     """Run a function for each of many arguments; yields keys and results as tasks end.
 
     The result of a task that failed is its error, a `HashkitError`. A task whose process or node is
-    lost starts again, up to five times. That is done here and not by the engine, so that the user
-    is told.
+    lost starts again, up to five times; here and not in the engine, so that the user is told.
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ class FeatureStore:
         source = folder / FEATURES_NAME
         if not self._table_at(source).is_whole():
             return False
-        # Without it, what a kill leaves is an empty table, never a part of the other run's.
+        # Without this record, a kill leaves an empty table, never a part of the other run's.
         record_path(self._path).unlink(missing_ok=True)
         for one in (source, record_path(source)):
             _link(one, self._path.with_suffix(one.suffix))
@@ -125,7 +125,7 @@ class FeatureStore:
         progress: Callable[[int], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Compute what is left, decoding beside it; returns whether all features are there.
+        """Compute the missing features, and decode ahead; returns whether all features are there.
 
         Parameters
         ----------
@@ -138,7 +138,7 @@ class FeatureStore:
         progress
             Called with the number of images done.
         should_stop
-            Called after each batch; where it returns True, the computation stops.
+            Called after each batch; if it returns True, the computation stops.
 
         Raises
         ------
@@ -186,7 +186,7 @@ class FeatureStore:
         DatasetError
             If no image can be used.
         RunError
-            If the file is not what was written.
+            If the file is damaged, or has been replaced.
         """
         if not self._table.is_whole():
             raise RunError(

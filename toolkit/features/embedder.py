@@ -29,7 +29,7 @@ FEATURE: Final = "feature"
 
 _KEY: Final = "hashkit.embedder"
 _MODEL_KEY: Final = "hashkit.n_bits"
-"""What every model has in its metadata, also one that names the embedder that it contains."""
+"""Key in the metadata of every model, including one whose metadata names its embedder."""
 _METADATA_FIELD: Final = 14
 
 

@@ -28,7 +28,7 @@ def open_embedder(
     Raises
     ------
     ConfigError, ModelError, MissingExtraError
-        If the settings do not fit, the file is no embedder, or weights are not installed.
+        If the settings do not fit, the file is not an embedder, or weights are not installed.
     """
     _, argument = split_network(network)
     if argument in BUILT_IN_EMBEDDERS:

@@ -1,7 +1,7 @@
 """Heads: from features to logits, in NumPy.
 
 A head is stored as the tensors that `hashkit.training.model.HashModel` has for it, so that heads
-that are fitted here and heads that torch trains are exported by one way.
+fitted here and heads trained by torch are exported in the same way.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def head_from_tensors(tensors: Tensors, *, has_cosine: bool = False) -> Head:
     layers: list[Layer] = []
     mean, std = _vector(tensors, "mean"), _vector(tensors, "std")
     _check_shape("std", std, mean.shape)
-    # What is not finite is found at the end of each layer.
+    # Values that are not finite are found at the end of each layer.
     with np.errstate(all="ignore"):
         scale = 1 / std
         if "heads.0.hidden.weight" in tensors:

@@ -22,14 +22,14 @@ class Separation:
     Attributes
     ----------
     n_images, n_classes
-        What it was computed from.
+        Number of images and of classes that were compared.
     accuracy
-        Fraction of the images, as the mean over the classes. An image does not count in the mean
-        of its own class.
+        Fraction of the images, as the mean over the classes. An image is left out of the mean of
+        its own class.
     chance
-        The mean of the same over random orders of the labels.
+        Mean of the accuracy over random orders of the labels.
     deviation
-        The standard deviation over these orders.
+        Its standard deviation over these orders.
     """
 
     n_images: int
@@ -40,7 +40,7 @@ class Separation:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the features know more of the classes than chance does."""
+        """Whether the accuracy is clearly above chance."""
         least = max(_LEAST_GAIN * (1 - self.chance), _DEVIATIONS * self.deviation)
         return self.accuracy - self.chance > least
 
@@ -57,7 +57,7 @@ def separation(
     labels
         int64 [n].
     seed
-        Of the random orders.
+        Seed of the random orders.
 
     Returns
     -------

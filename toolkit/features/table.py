@@ -40,9 +40,9 @@ class _Progress:
 class OutputTable:
     """A ``.npy`` file, float32 [n_rows, n_columns], with its progress in a ``.json`` beside it.
 
-    It is written, not mapped: on a full disk a write fails, where a mapping would end the process.
-    A complete table may be a link, also to that of another run: it is not written any more. An
-    incomplete one that is a link is made again in a file of its own.
+    It is written, not memory-mapped: on a full disk a write fails, but a mapping would end the
+    process. A complete table may be a link, even to that of another run, as it is no longer
+    written. An incomplete one that is a link is made again in a file of its own.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class OutputTable:
         if not n_done:
             # Before the table is replaced, so that no progress is recorded for the new one.
             for path in (self._progress_path, self._path):
-                if path.is_symlink():  # to a file of the user, in a run from somebody else
+                if path.is_symlink():  # in a run from somebody else, it may lead to a user's file
                     path.unlink()
             self._save_progress(0)
             write_whole(self._path, self._header())
@@ -111,7 +111,7 @@ class OutputTable:
             yield append
 
     def read(self) -> NDArray[np.float32]:
-        """The complete table, mapped; `n_done` has compared its header."""
+        """The complete table, memory-mapped; `n_done` has compared its header."""
         start = len(self._header())
         return np.memmap(self._path, dtype="<f4", mode="r", offset=start, shape=self._shape)
 

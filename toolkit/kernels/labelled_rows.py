@@ -83,16 +83,28 @@ class Queries(NamedTuple):
 @inner_kernel
 def load_planes(rows: Rows, first: int, n_rows: int, planes: NDArray[np.uint8]) -> None:
     """Write the codes of rows from ``first`` on as planes of bytes; other planes do not change."""
-    last_start, size = rows.n_bytes - 8, rows.size
+    # Eight planes at a time: the stores to more of them would evict each other from the cache.
+    n_whole = rows.size // 8 * 8
+    for plane in range(0, n_whole, 8):
+        _load_some(rows, first, n_rows, plane, 8, planes)
+    if n_whole < rows.size:
+        _load_some(rows, first, n_rows, n_whole, rows.size - n_whole, planes)
+
+
+@inner_kernel
+def _load_some(
+    rows: Rows, first: int, n_rows: int, plane: int, n_planes: int, planes: NDArray[np.uint8]
+) -> None:
+    """Write ``n_planes`` planes from ``plane`` on, at most 8."""
+    last_start = rows.n_bytes - 8
     for i in range(n_rows):
-        for plane in range(0, size, 8):
-            start = (first + i) * size + plane
-            # The 8 bytes from here may end past the codes; then read the last 8 and shift them.
-            shift = uint64(8 * max(0, start - last_start))
-            word = load_word(rows.address + uint64(min(start, last_start))) >> shift
-            for byte in range(plane, min(plane + 8, size)):
-                planes[byte, i] = uint8(word)
-                word >>= uint64(8)
+        start = (first + i) * rows.size + plane
+        # The 8 bytes from here may end past the codes; then read the last 8 and shift them.
+        shift = uint64(8 * max(0, start - last_start))
+        word = load_word(rows.address + uint64(min(start, last_start))) >> shift
+        for byte in range(n_planes):
+            planes[plane + byte, i] = uint8(word)
+            word >>= uint64(8)
 
 
 @inner_kernel

@@ -14,7 +14,7 @@ from hashkit.report.thumbnails import thumbnail_address
 __all__ = ["render_duplicates_page", "save_duplicates_page"]
 
 _MAX_PICTURES: Final = 2000
-"""Pictures on one page, 5 to 10 KB each."""
+"""Most pictures on one page, 5 to 10 KB each."""
 
 _MAX_FAULTS: Final = 200
 
@@ -65,7 +65,7 @@ def render_duplicates_page(document: Mapping[str, Any], find: FindImage) -> str:
 
 
 def _first(groups: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The first groups, with at most `_MAX_PICTURES` pictures; one group at least."""
+    """The first groups, with at most `_MAX_PICTURES` pictures; at least one group."""
     shown: list[Mapping[str, Any]] = []
     n_pictures = 0
     for group in groups:

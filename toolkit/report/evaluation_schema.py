@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 __all__ = ["EvaluationDocument"]
 
 _SLACK = 1e-6
-"""So much a share may be outside 0 and 1, by rounding."""
+"""How far a share may be outside 0 to 1, by rounding."""
 
 _Number: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Share: TypeAlias = Annotated[float, Field(strict=True, ge=-_SLACK, le=1 + _SLACK)]

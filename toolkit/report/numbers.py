@@ -108,7 +108,7 @@ def _radius_cells(one: Fields) -> Iterator[tuple[str, str]]:
 
 
 def _rescored_cells(one: Fields) -> Iterator[tuple[str, str]]:
-    """Metrics after rescoring, each behind its value in the same order of ties before it."""
+    """Metrics of rankings by distance and row, then the same metrics after rescoring."""
     rescored = one.get("rescored")
     if not rescored:
         return

@@ -86,7 +86,7 @@ def render_page(content: PageContent) -> str:
 
 
 def _curves(styled: Styled) -> Styled:
-    """What is drawn together: baselines lie far from the rest, and would flatten differences."""
+    """Evaluations for the figures of curves: baselines lie far off, and would hide differences."""
     without_baselines = [pair for pair in styled if not pair[1].is_baseline]
     return without_baselines if len(without_baselines) > 1 else styled
 

@@ -155,12 +155,12 @@ def _paper_cell(one: Evaluation, label: str, value: float | None, best: float | 
 
 
 def _paper_name(one: Evaluation) -> str:
-    """The name for a narrow column: of a baseline, without what it was fitted on."""
+    """The name for a narrow column; for a baseline, without what it was fitted on."""
     return one.name.partition(" on ")[0] if one.is_baseline else one.name
 
 
 def _comments(evaluations: Sequence[Evaluation]) -> Iterator[str]:
-    """What the numbers mean, for whoever writes the caption."""
+    """What the numbers mean, for the person who writes the caption."""
     own = evaluations[0].fields
     yield r"% Needs \usepackage{booktabs}."
     queries, database = f"{own['n_queries']:,} queries", f"{own['n_database']:,} in the database"

@@ -60,7 +60,7 @@ def save_text(path: Path, text: str) -> None:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    import jinja2  # a search that writes a table needs none
+    import jinja2  # here, as a search that writes a table does not need it
 
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(part),

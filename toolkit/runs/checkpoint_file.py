@@ -72,7 +72,7 @@ def header_metadata(
     Parameters
     ----------
     manifest
-        With the SHA-256 of the weights.
+        Metadata of the model, with the SHA-256 of the weights.
     trainer_sha256
         SHA-256 of the tensors of losses and optimiser; empty if there are none.
     """

@@ -117,11 +117,11 @@ def parse_header(text: str, name: str) -> CheckpointHeader:
     Raises
     ------
     CheckpointError
-        If it is damaged, or of another format version; ``name`` says in the message of what.
+        If it is damaged, or of another format version; the message begins with ``name``.
     """
     fields = parse_json(text, name, CheckpointError, allow_nan=True)
     version = fields.get("format_version") if isinstance(fields, dict) else FORMAT_VERSION
-    if version not in (None, FORMAT_VERSION):  # before its fields, which may be others
+    if version not in (None, FORMAT_VERSION):  # checked first, as other versions may differ
         raise CheckpointError(
             f"{name}: expected checkpoint format version {FORMAT_VERSION}, found {version!r}: use "
             "the hashkit release that wrote it"
@@ -169,7 +169,7 @@ def read_checkpoint_network(path: Path) -> str:
         error=CheckpointError,
     )
     try:
-        split_network(network)  # raises for one that there is not
+        split_network(network)  # raises if there is no such network
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
     return network

@@ -380,7 +380,7 @@ class TrainConfig:
 
 
 def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by field of `TrainConfig`, some or all, of which each is checked by itself.
+    """Settings by field of `TrainConfig`, some or all; each is checked by itself.
 
     Raises
     ------

@@ -86,7 +86,7 @@ class EmbedderSettings:
         Parameters
         ----------
         name
-            Of the embedder, for the message, such as ``the network timm:resnet50``.
+            Name of the embedder, for the message, such as ``the network timm:resnet50``.
         """
         if self != EmbedderSettings():
             raise ConfigError(

@@ -145,7 +145,7 @@ def check_name(field: str, name: str, names: Iterable[str]) -> None:
 
 
 def check_training_device(name: str) -> None:
-    """Raise ConfigError if a name is not one of a device to train on; it need not be there."""
+    """Raise ConfigError if a name is not that of a device to train on, present or not."""
     if name not in ("auto", "cpu") and name.partition(":")[0] != "cuda":
         raise ConfigError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:<number>")
 

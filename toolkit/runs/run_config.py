@@ -1,7 +1,7 @@
 """The settings of a run, which its config.json holds: images, training, device.
 
-``format_version`` 1 is described by `RunConfig`. Files without a version are of before that; they
-have the same fields, of which all but ``training`` may be missing.
+``format_version`` 1 is described by `RunConfig`. Files without a version are older; they have the
+same fields, of which all but ``training`` may be missing.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def checked_kind(name: str, annotation: str, value: Any) -> Any:
     Parameters
     ----------
     name
-        Of the setting, for the message.
+        Name of the setting, for the message.
     annotation
         Its type: one of `KINDS`, with ``| None`` if it may be None, or a tuple of one of them.
 
@@ -57,7 +57,7 @@ def checked_kind(name: str, annotation: str, value: Any) -> Any:
 
 
 def is_of_kind(value: Any, kind: str) -> bool:
-    """Whether a value is of a kind; True and False are no numbers, whole numbers are floats too."""
+    """Whether a value is of a kind; True and False are not numbers, and every int is a float."""
     if kind == "bool":
         return isinstance(value, bool)
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The application: which address is answered by what."""
+"""The application: which function answers which address."""
 
 from __future__ import annotations
 

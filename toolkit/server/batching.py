@@ -19,7 +19,7 @@ class Batcher(Generic[Item, Result]):
 
     An item that arrives while nothing runs is processed at once, alone. If a list fails, each of
     its items is tried alone, so that one item cannot make the others fail. The thread takes the
-    next list by itself: a hand-over to the event loop and back would leave it idle meanwhile.
+    next list by itself: it would be idle while the event loop handed it over.
 
     Parameters
     ----------
@@ -63,16 +63,16 @@ class Batcher(Generic[Item, Result]):
         return await future
 
     def add(self, items: Sequence[Item], futures: Sequence[asyncio.Future[Any]]) -> None:
-        """Add items, from any thread; each future gets what becomes of its item."""
+        """Add items, from any thread; each future gets the result or the error of its item."""
         self._waiting.extend(zip(items, futures, strict=True))
         self._thread.submit(self._run)
 
     def close(self) -> None:
-        """End the thread when all that waits is done."""
+        """End the thread when all waiting items are done."""
         self._thread.shutdown(wait=True)
 
     def _run(self) -> None:
-        """Process what waits; nothing may be left of it, as one run takes what others were for."""
+        """Process all waiting items; an earlier run may have taken them, and nothing is left."""
         while self._waiting:
             n_items = min(len(self._waiting), self._most)
             taken = [self._waiting.popleft() for _ in range(n_items)]

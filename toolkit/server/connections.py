@@ -20,9 +20,9 @@ _FULL = (
 
 
 class _JoinedAnswer(h11.Connection):
-    """HTTP whose answers are sent by one call of the system: the head with the body's first part.
+    """HTTP that sends the head of an answer and the first part of its body in one system call.
 
-    Each call takes time, also of the client, which it wakes.
+    Each call takes time, here and in the client, which it wakes.
     """
 
     _head = b""
@@ -96,5 +96,5 @@ class _LimitedConnection(H11Protocol):
 
 
 def limited_connections(limits: ServerLimits) -> type[Any]:
-    """The protocol class for uvicorn that keeps to some limits."""
+    """The protocol class for uvicorn that enforces these limits."""
     return type("LimitedConnection", (_LimitedConnection,), {"limits": limits})

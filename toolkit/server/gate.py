@@ -32,7 +32,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
 """Methods with counters of their own; a client may make up any number of others."""
 
 _FREE: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Paths that are answered however many requests wait, and by whatever name: for supervisors."""
+"""Paths for supervisors, answered for any host name and however many requests wait."""
 
 
 class Gate:
@@ -43,7 +43,7 @@ class Gate:
     app
         The application.
     limits, metrics
-        Of the server.
+        Limits and counters of the server.
     hosts
         Names by which the server may be called besides addresses and ``localhost``; ``*`` for any.
     """
@@ -125,9 +125,9 @@ def _own_name() -> str:
 def is_own_host(header: str, hosts: Collection[str]) -> bool:
     """Whether a Host header names this server.
 
-    A page of another site can make a browser send requests here by a name of that site which it
-    lets point to this machine (DNS rebinding), and read the answers. Such a request carries that
-    name. An address, ``localhost`` and the machine's own name cannot be used in this way.
+    Another site can let one of its names point to this machine (DNS rebinding). Its pages can then
+    make a browser send requests here and read the answers, but the requests carry that name. An
+    address, ``localhost`` and the machine's own name cannot be used in this way.
     """
     if "*" in hosts:
         return True

@@ -29,7 +29,7 @@ __all__ = ["BankState", "LiveBank", "Snapshot"]
 logger: Final = logging.getLogger("hashkit.server")
 
 _MASKS: Final = 16
-"""Sets of labels whose rows a snapshot remembers."""
+"""Most sets of labels whose rows a snapshot remembers."""
 
 
 _DAMAGED: Final = "its file is damaged, or cannot be read"
@@ -78,12 +78,12 @@ class Snapshot:
         return self.banks[which], row - self._starts[which]
 
     def rows_named(self, name: str) -> list[int]:
-        """Rows of a name, without deleted ones, ascending."""
+        """Rows with a name, without deleted ones, ascending."""
         names = self.bank.names
         return [row for row in self.rows_like(name) if names[row] == name]
 
     def rows_like(self, name: str) -> list[int]:
-        """Rows whose names some system does not tell from a name, ascending."""
+        """Rows whose names are the same as ``name`` on some system, ascending."""
         rows = self._names.rows(name, self.bank.names)
         return [row for row in rows if self.is_live(row)]
 
@@ -108,7 +108,7 @@ class Snapshot:
                 self._masks.clear()
             try:
                 self._masks[key] = rows_of_labels(self.banks, key)
-            except ConfigError:  # which advises whoever made the bank
+            except ConfigError:  # its advice is for the person who made the bank
                 wanted = ", ".join(key)[:80]
                 raise RequestError(422, f"the bank has no such class: {wanted}") from None
         return self._masks[key]
@@ -121,7 +121,7 @@ class Snapshot:
 
 
 def _keeps_rows(before: Sequence[Bank], now: Sequence[Bank]) -> bool:
-    """Whether all rows have the numbers that they had; others may have been added behind them."""
+    """Whether all rows have kept their numbers; others may have been added behind them."""
     return len(now) >= len(before) and all(
         bool(one.identity)
         and one.identity == other.identity
@@ -141,7 +141,7 @@ class LiveBank:
     Attributes
     ----------
     fault
-        Why the bank of before is searched, without paths of this machine; empty if it is not.
+        Why the earlier bank is still searched, without paths of this machine; empty if it is not.
     n_reloads
         How often the bank has changed.
     """
@@ -149,7 +149,7 @@ class LiveBank:
     def __init__(self, opened: Bank | BankSet) -> None:
         self._snapshot = Snapshot(opened, open_index(banks_of(opened), LOGGED), NameIndex())
         self._lock = threading.Lock()
-        # The file as it was read last, which another model may have made.
+        # The file as it was last read; another model may have made it.
         self._newest = opened
         self.fault = ""
         self.n_reloads = 0

@@ -13,11 +13,11 @@ from hashkit.server.upload_names import folded
 __all__ = ["NameIndex"]
 
 _TAIL: Final = 65_536
-"""Rows behind the sorted ones from which on all are sorted again."""
+"""Most rows behind the sorted ones; with more, all are sorted again."""
 
 
 class NameIndex:
-    """Rows of a bank by name; rows that are added are taken in without reading the others again.
+    """Rows of a bank by name; added rows are included without reading the others again.
 
     Names are compared as they are `folded`, by Python's keyed hash, then letter by letter.
     """
@@ -30,13 +30,13 @@ class NameIndex:
         self._n_known = 0
 
     def rows(self, name: str, names: Sequence[str]) -> list[int]:
-        """Rows whose names some system does not tell from ``name``, ascending; deleted ones too.
+        """Rows whose names are the same as ``name`` on some system, ascending; deleted ones too.
 
         Parameters
         ----------
         names
-            The names of all rows: those of earlier calls, and more or fewer, of a bank that was
-            opened later or before.
+            The names of all rows. They begin as in earlier calls; there are more or fewer of them
+            if the bank was opened later or earlier.
         """
         key = folded(name)
         with self._lock:

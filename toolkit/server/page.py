@@ -28,7 +28,7 @@ _FILES: Final[Mapping[str, bytes]] = page_files()
 
 
 async def page_file(_service: Service, request: Request) -> Response:
-    """``GET /`` and the files that it names: looked up by their whole path, not on the disk."""
+    """``GET /`` and the files that it names, which are looked up by whole path, not on the disk."""
     name = request.path_params.get("name")
     path = INDEX if name is None else f"page/{name}"
     if path not in _FILES:

@@ -33,7 +33,7 @@ _TYPES: Final = {
     "PNG": "image/png",
     "WebP": "image/webp",
 }
-"""Types of the formats whose metadata is taken out; browsers show all of them."""
+"""Types of the formats whose metadata is removed; browsers show all of them."""
 
 _CACHE_BYTES: Final = 64_000_000
 _QUALITY: Final = 85
@@ -51,9 +51,9 @@ class Picture:
 class Pictures:
     """Finds the images of rows, and makes thumbnails, of which it keeps the latest.
 
-    Only images are given out, without metadata, and only files inside the folders that the bank was
-    made from. A file elsewhere, to which a link in such a folder or a name leads, is given out if
-    its content is that which was encoded.
+    Only images are sent, without metadata, and only files inside the folders that the bank was made
+    from. If a name, or a link in such a folder, leads to a file elsewhere, the file is sent only if
+    its content is what was encoded.
 
     Parameters
     ----------
@@ -100,8 +100,8 @@ class Pictures:
     def image(self, bank: Bank, row: int, known: str) -> Picture | None:
         """The file without its metadata; None if its tag is ``known``.
 
-        Of a format whose metadata is not taken out, or that no browser shows, it is a JPEG file of
-        at most `IMAGE_SIDE` pixels.
+        If the metadata of its format is not removed, or no browser shows the format, it is a JPEG
+        file of at most `IMAGE_SIDE` pixels.
 
         Raises
         ------
@@ -141,7 +141,7 @@ class Pictures:
 
     def _keep(self, key: tuple[int, str], picture: Picture) -> None:
         with self._lock:
-            if key in self._kept:  # two clients asked for it at once
+            if key in self._kept:  # two clients asked for it at the same time
                 return
             self._kept[key] = picture
             self._kept_bytes += len(picture.data)
@@ -158,7 +158,7 @@ def _as_jpeg(source: ImageSource, side: int, tag: str) -> Picture:
 
 
 def _tag(found: ImageSource) -> str:
-    """A text that changes with a file; of an image in memory, with its pixels."""
+    """A text that changes with a file, or with the pixels of an image in memory."""
     if isinstance(found, str | os.PathLike):
         status = check_file(found)
         parts = (os.fsencode(found), status.st_size, status.st_mtime_ns, status.st_ino)

@@ -35,7 +35,7 @@ class SearchOptions:
     labels
         Classes to which the hits belong; empty for all.
     rerank, oversample
-        As of `hashkit search`.
+        As for `hashkit search`.
     """
 
     k: int
@@ -55,7 +55,7 @@ class Start:
 
 
 def checked_parameters(params: QueryParams, *known: str, several: str = "") -> Mapping[str, str]:
-    """The parameters of an address by name; of those that are given several times, the last.
+    """The parameters of an address by name; the last value of one that is given several times.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def whole(text: str, name: str, low: int, high: int) -> int:
     Raises
     ------
     RequestError
-        If it is no number, or out of range.
+        If it is not a number, or out of range.
     """
     if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and low <= int(text) <= high:
         return int(text)

@@ -18,7 +18,7 @@ __all__ = ["files_without_rows", "repaired_text"]
 logger: Final = logging.getLogger("hashkit.server")
 
 _MOST_ORPHANS: Final = 256
-"""Files that a start adds; more were not left by a killed server, and are the work of a sync."""
+"""Most files that a start adds: a killed server leaves no more, and others are left to a sync."""
 
 _MOST_NAMED: Final = 3
 

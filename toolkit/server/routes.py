@@ -149,8 +149,8 @@ async def health(service: Service, request: Request) -> Response:
 async def readiness(service: Service, request: Request) -> Response:
     """``GET /readyz``: 200 when requests are answered without delay, until then 503.
 
-    A bank of before that is still searched is ready: other servers of the same bank see the same
-    file, and none would be left.
+    A server that still searches an earlier bank is ready: other servers of the same bank see the
+    same file, and otherwise none would be left.
     """
     if not service.is_ready:
         return PlainTextResponse("starting\n", 503, {"Retry-After": "1"})

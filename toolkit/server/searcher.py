@@ -59,8 +59,8 @@ class _Task:
 class Searcher:
     """Encodes and searches.
 
-    An image goes from the thread that decodes it to that of the model and to that of the search;
-    the event loop gets only the answer.
+    An image goes from the thread that decodes it to that of the model, and then to that of the
+    search; the event loop gets only the answer.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class Searcher:
         Raises
         ------
         RequestError, ImageError, ModelError
-            As of `encoded` and `answer`.
+            As for `encoded` and `answer`.
         """
         answer: bytes = await self._begun(image, options)
         return answer
@@ -123,13 +123,13 @@ class Searcher:
         return await self._search(_task(query, logits, options))
 
     def close(self) -> None:
-        """End the threads, after what they work on."""
+        """End the threads when their work is done."""
         self._decoders.shutdown(wait=True, cancel_futures=True)
         self._model.close()
         self._search.close()
 
     def _begun(self, image: ImageSource, options: SearchOptions | None) -> asyncio.Future[Any]:
-        """What comes of an image: its code, or with options the answer to a search."""
+        """Start work on an image; the result is its code or, with options, a search's answer."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._decoders.submit(self._decode, image, options, future)
         return future

@@ -54,7 +54,7 @@ class Service:
     images
         Finds the images of rows.
     settings
-        Of the server.
+        Settings of the server.
     place
         Where clients add images; None for nowhere. It is closed at the end.
 
@@ -143,7 +143,7 @@ class Service:
         }
 
     async def encoded_row(self, bank: Bank, row: int, options: SearchOptions) -> Encoded:
-        """The code of a row; if logits are needed, that of its image, with them."""
+        """The code of a row; if logits are needed, its image is encoded again."""
         if not options.rerank:
             return Encoded(bank.codes[row])
         image = await self.in_thread(self.pictures.source, bank, row)
@@ -163,7 +163,7 @@ class Service:
         return now.located(row)
 
     def row_named(self, name: str) -> int:
-        """The first row of a name.
+        """The first row with a name.
 
         Raises
         ------

@@ -23,15 +23,15 @@ from hashkit.signals import stopping_signals_taken
 __all__ = ["address_of", "open_listener", "run_server"]
 
 _FIRST_HANDLE: Final = 3
-"""Of the sockets that a supervisor passes on."""
+"""Handle of the first socket that a supervisor passes on."""
 
 
 class _Server(uvicorn.Server):
-    """A server whose end by a signal is its ordinary end."""
+    """A server that ends normally when a signal stops it."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():  # which alone has signals
+        if threading.current_thread() is not threading.main_thread():  # only that one gets signals
             yield
             return
         with stopping_signals_taken(self.handle_exit):
@@ -43,7 +43,7 @@ class _Server(uvicorn.Server):
 
 
 def run_server(service: Service, listener: socket.socket) -> None:
-    """Answer requests until SIGTERM, SIGINT or SIGHUP; then end those that were begun.
+    """Answer requests until SIGTERM, SIGINT or SIGHUP; requests in progress are then finished.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def open_listener(settings: ServerSettings) -> socket.socket:
     """The socket of a server, bound to its address.
 
     A socket that the supervisor has opened (systemd's socket activation, ``sd_listen_fds``) is
-    taken instead: connections wait in it while the server is started again.
+    used instead: connections wait in it while the server is started again.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def open_listener(settings: ServerSettings) -> socket.socket:
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"`host`: {host!r} is no address of this machine ({error})") from None
     try:
-        if os.name != "nt":  # where the option means another thing
+        if os.name != "nt":  # the option means something else there
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:

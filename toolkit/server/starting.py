@@ -36,9 +36,9 @@ def serve(
     bank
         The bank, or a bank set, which is only read.
     model
-        The model that made it; None for that of `model_of_banks`.
+        The model that made it; None for the one that `model_of_banks` finds.
     settings
-        Of the server.
+        Settings of the server.
     data_root
         The folder of the bank's images, if it was moved.
     runtime
@@ -67,7 +67,7 @@ def serve(
         if settings.writable is not None:
             place = WritableBank.open(bank, settings.writable, encoder)
         try:
-            # Nobody writes it from here on, but somebody may have until now.
+            # From here on no other process writes the bank, but one may have until now.
             now = open_bank_or_set(bank) if opened is None else opened.reload()
             images = RowImages(data_root=data_root, only_below=True)
             service = Service(now, encoder, images, settings, place)

@@ -1,4 +1,4 @@
-"""Requests that are answered before their body is read: what comes of it is discarded."""
+"""Requests that are answered before their body is read: the rest of the body is discarded."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _CLOSE: Final = (b"connection", b"close")
 class UnreadBody:
     """The messages of one request whose answer may come before its body was read.
 
-    Such an answer goes out at once, and its connection is closed afterwards. A connection that is
+    Such an answer is sent at once, and its connection is closed afterwards. A connection that is
     closed while its client still sends is reset, and many clients then lose the answer, so
-    `discard` first takes what still comes: for a limited time, as a client that sends slowly would
-    otherwise keep its connection.
+    `discard` first reads what still comes. It does so for a limited time, because a client that
+    sends slowly could otherwise keep its connection.
 
     Parameters
     ----------
     scope, receive, send
-        Of the request.
+        Those of the request.
     limits
-        As much is discarded as two bodies may have, in the time of one.
+        At most the size of two bodies is discarded, in the time for one.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: ServerLimits) -> None:
@@ -54,7 +54,7 @@ class UnreadBody:
         """Send a part of the answer; the end of an early one is left to `discard`."""
         if message["type"] == "http.response.start" and self._is_left:
             names = {name.lower() for name, _ in message["headers"]}
-            self._is_early = _CLOSE[0] not in names  # otherwise the client was too slow already
+            self._is_early = _CLOSE[0] not in names  # with the header, the client was too slow
             if self._is_early:
                 message = {**message, "headers": [*message["headers"], _CLOSE]}
         elif self._is_early and not message.get("more_body", False):
@@ -63,7 +63,7 @@ class UnreadBody:
         await self._send(message)
 
     async def discard(self) -> None:
-        """Take what is left of the body after an early answer, and end that."""
+        """Read what is left of the body after an early answer, then end the answer."""
         if not self._is_open:
             return
         left = self._n_bytes if self._is_asked else 0

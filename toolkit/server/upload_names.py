@@ -15,7 +15,7 @@ __all__ = ["check_root", "folded", "upload_path"]
 
 _MOST_BYTES: Final = 1000
 _MOST_PART_BYTES: Final = 200
-"""Of one folder or file; a private name of the file must fit too."""
+"""Longest name of one folder or file; the temporary name of the file must fit too."""
 
 _NOT_ON_WINDOWS: Final = frozenset('<>:"|?*')
 _DEVICES: Final = frozenset(
@@ -24,14 +24,14 @@ _DEVICES: Final = frozenset(
         *(f"{kind}{n}" for kind in ("com", "lpt") for n in "0123456789\u00b9\u00b2\u00b3"),
     }
 )
-"""Names that Windows keeps for devices, with any suffix; a superscript counts as its digit."""
+"""Names that Windows reserves for devices, with any suffix; a superscript counts as its digit."""
 
 
 def folded(name: str) -> str:
     """A text that is the same for two names of one file on Windows or macOS.
 
-    They do not tell upper from lower case, and macOS does not tell whether an accent is a part of
-    its letter or follows it.
+    Both ignore case, and macOS also ignores whether an accent is a part of its letter or follows
+    it.
     """
     if name.isascii():
         return name.lower()
@@ -41,8 +41,8 @@ def folded(name: str) -> str:
 def check_root(folder: Path) -> None:
     """Check that the folder of uploads, a real path, is still where it was.
 
-    A link in its place, or above it, would lead all uploads elsewhere, and a folder that is made
-    again would lie where a disk was mounted.
+    If it, or a folder above it, was replaced by a link, all uploads would go elsewhere. If a disk
+    was unmounted, a folder made again would not be on that disk.
 
     Raises
     ------

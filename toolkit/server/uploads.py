@@ -132,7 +132,7 @@ class Uploads:
         return FolderLabels.of_rows(self._editor.header, bank.names, bank.labels)
 
     def _follow(self) -> FolderLabels:
-        """Go on with the file that another program put in the place of the bank's, if one did.
+        """If another program has replaced the bank's file, continue with the new one.
 
         Returns the rule by which it labels images.
         """
@@ -152,7 +152,7 @@ class Uploads:
         return self._labels
 
     def _apply(self, changes: Sequence[_Change]) -> list[_Outcome]:
-        """Make changes in their order; a removal ends a commit, as it may be of a new image."""
+        """Make changes in their order; a removal ends a commit, as it may remove a new image."""
         check_root(self.folder)
         labels = self._follow()
         outcomes: list[_Outcome] = []
@@ -198,12 +198,12 @@ class Uploads:
                 make_parents(path)
                 write_new(path, image.data)
             except (FileExistsError, NotADirectoryError):
-                self._check_free(image.name, path)  # says what came in between
+                self._check_free(image.name, path)  # says what was made in the meantime
                 raise _exists(image.name) from None
         return path
 
     def _check_free(self, name: str, path: Path | None) -> None:
-        """Raise unless no image has a name or one like it, and nothing is at its path."""
+        """Raise if an image has this name or one like it, or if something is at its path."""
         now = self._bank.current()
         like = [now.bank.names[row] for row in now.rows_like(name)]
         if name in like:
@@ -245,7 +245,7 @@ class Uploads:
     def _remove(self, name: str) -> _Outcome:
         now = self._bank.current()
         rows, path = now.rows_named(name), self._file_of(name)
-        # Where case does not count, the file may be that of another row.
+        # On a system that ignores case, the file may be that of another row.
         if not rows and (path is None or now.rows_like(name)):
             return RequestError(404, f"there is no image named {name[:80]!r}")
         # In this order, as a row without a file would be a hit without a picture.
@@ -257,7 +257,7 @@ class Uploads:
         return len(rows)
 
     def _file_of(self, name: str) -> Path | None:
-        """The file of an upload; None if there is none, or the name is of a row that none made."""
+        """The file of an upload; None if there is none, or an upload cannot have the name."""
         try:
             path = upload_path(self.folder, name)
         except RequestError:

@@ -5,11 +5,11 @@ value (Kingma and Ba, *Adam*, ICLR 2015, section 3)::
 
     a_t = a_(t-1) + (w_t - a_(t-1)) (1 - d) / (1 - d^t)
 
-so a_1 = w_1, and the weight of a step falls by d with each later one. It does much of what a lower
-learning rate does, at any time in a training (Morales-Brotons, Vogels and Hendrikx, *Exponential
+so a_1 = w_1, and the weight of a step falls by d with each later one. At any time in a training, it
+has much of the effect of a lower learning rate (Morales-Brotons, Vogels and Hendrikx, *Exponential
 Moving Average of Weights in Deep Learning*, TMLR 2024, arXiv 2411.18704). So it can be validated
-and selected like the weights themselves, which a mean over the last part of a run (Izmailov et al.,
-UAI 2018) cannot before that part. Statistics of normalisation layers are not averaged: they are
+and selected at any time, like the weights themselves. A mean over the last part of a run (Izmailov
+et al., UAI 2018) cannot. Statistics of normalisation layers are not averaged: they are
 computed from images, with the averaged weights (`hashkit.training.statistics`).
 """
 
@@ -59,7 +59,7 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:
-        """Let the module have the averages as its parameters, and the weights again at the end."""
+        """Use the averages as the module's parameters, and restore the weights at the end."""
         self._exchange()
         try:
             yield

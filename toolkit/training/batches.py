@@ -2,7 +2,7 @@
 
 On a GPU a step of a small network takes one or two milliseconds, most of them spent by the host on
 kernel launches. So the images of several steps are augmented together there, which reduces the
-launches per step, and while earlier steps are computed. Random values are still drawn per step
+launches per step, and in advance, while earlier steps run. Random values are still drawn per step
 (`hashkit.training.sampling`), so the number of steps per group does not change the results.
 """
 
@@ -95,8 +95,8 @@ class Batch:
     unlabelled
         Unlabelled images of the step (`hashkit.training.unlabelled`); None without any.
     n_trusted
-        Number of images, and labels, that follow those of ``rows``: unlabelled images, with the
-        class in which the model trusts, or -1.
+        Number of unlabelled images that follow those of ``rows``; the label of each is the class
+        that the model is confident of, or -1.
     """
 
     rows: Tensor
@@ -124,7 +124,7 @@ class _Group:
     steps
         Numbers of the steps in the run.
     n_done
-        The first of the steps that are already done.
+        How many of the steps, from the first, are already done.
     """
 
     items: list[NDArray[np.int64]]

@@ -42,7 +42,7 @@ class Consistency(nn.Module):
     n_classes
         Number of classes.
     confidence
-        Probability from which a class is trusted (FixMatch); 0 for FreeMatch's threshold.
+        Least probability of a class that is trusted (FixMatch); 0 for FreeMatch's threshold.
     weight
         Weight of the loss on unlabelled images.
     """

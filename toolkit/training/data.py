@@ -106,7 +106,7 @@ class MemoryPixels:
 
 
 class FeatureRows:
-    """Features of an embedder in place of images: float32 [n, n_features], maybe mapped."""
+    """Features of an embedder in place of images: float32 [n, n_features], maybe memory-mapped."""
 
     def __init__(self, features: NDArray[np.float32]) -> None:
         self._features = features
@@ -141,7 +141,7 @@ class FeatureViews(FeatureRows):
     Parameters
     ----------
     views
-        float32 [n, n_views, n_features], maybe mapped.
+        float32 [n, n_views, n_features], maybe memory-mapped.
     """
 
     def __init__(self, views: NDArray[np.float32]) -> None:

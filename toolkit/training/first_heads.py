@@ -1,8 +1,8 @@
 """First weights of heads on frozen features: those of iterative quantisation.
 
 A head that starts at random learns the classes it is trained on. One that starts as ITQ already
-keeps what all images differ in, and a short training with a small learning rate changes it little
-for classes that it never sees.
+keeps the directions in which images differ most, and a short training with a small learning rate
+changes it little for classes that it never sees.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class Learner(nn.Module):
     def trusted_classes(self, logits: Tensor) -> Tensor:
         """Classes of unlabelled images from their logits; -1 where they are not trusted: int64 [N].
 
-        Of several code lengths, the mean of the cosines decides.
+        With several code lengths, the mean of the cosines decides.
         """
         assert self.consistency is not None  # noqa: S101 - by the trainer
         parts = zip(self._each_loss(), self._parts(logits), strict=True)

@@ -42,9 +42,9 @@ class HashModel(nn.Module):
     standardise
         Whether each logit is standardised to mean 0 and variance 1 over the batch (over the
         training set in evaluation mode, see `hashkit.training.statistics`), so that each bit is 1
-        about half of the time. A ranking
-        loss does not keep logits small or different between images: in longer runs they drift into
-        the flat ends of the sigmoid together, and only a few distinct codes remain.
+        about half of the time. A ranking loss does not keep logits small or different between
+        images: in longer runs they drift into the flat ends of the sigmoid together, and only a few
+        distinct codes remain.
     mirror
         Whether, in evaluation mode, the logits of an image are the mean over the image and its
         mirror image (left to right). Both then have the same code; encoding takes twice the work.

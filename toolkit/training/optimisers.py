@@ -28,9 +28,9 @@ __all__ = [
 
 
 class Sgd(torch.optim.SGD):
-    """`torch.optim.SGD`, with the step as it is where nothing is compiled.
+    """`torch.optim.SGD`, with a step that does not import torch's compiler.
 
-    The step of torch first imports its compiler, which takes two seconds.
+    The import takes two seconds.
     """
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))

@@ -15,7 +15,7 @@ from hashkit.training.sampling import BatchOrder
 __all__ = ["batch_order"]
 
 _LEAST_TOGETHER: Final = 4
-"""Images of a class that stay together at least, where the settings leave it open."""
+"""Least number of images of a class that stay together, if the settings do not say."""
 
 
 def batch_order(config: TrainConfig, data: TrainingData) -> BatchOrder:

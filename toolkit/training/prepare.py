@@ -162,7 +162,7 @@ def no_labels(images: ImageSet) -> ConfigError:
 
 
 def check_classes(images: ImageSet) -> None:
-    """Raise ConfigError if the images have labels of one class alone, from which none learns."""
+    """Raise ConfigError if all labels are of one class, from which no loss can learn."""
     labels = images.labels
     if labels is None or labels.ndim != 1:
         return

@@ -3,8 +3,8 @@
 Foret, Kleiner, Mobahi and Neyshabur, *Sharpness-Aware Minimization for Efficiently Improving
 Generalization*, ICLR 2021 (arXiv 2010.01412). With the gradient g of the loss at the weights w, a
 step uses the gradient at w + e, where e = rho g / |g| (equation 2 with p = 2). To first order,
-these are the weights within a radius of rho where the loss is highest. In a flat minimum the loss
-is low there too. A step takes two forward and backward passes.
+these are the weights within a radius of rho where the loss is highest; in a flat minimum it is low
+there too. A step takes two forward and backward passes.
 """
 
 from __future__ import annotations

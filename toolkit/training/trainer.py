@@ -314,7 +314,7 @@ class Trainer:
                 write_checkpoint(self.run.best_path, self._checkpoint(to_resume=False))
 
     def _snapshot(self, n_images: int | None = None) -> None:
-        """Save the state, with statistics of ``n_images`` images, or of all that there are."""
+        """Save the state, with statistics of ``n_images`` images; None for all `reference_rows`."""
         self._check_weights()
         with self.average.used():
             self.scorer.refresh(n_images)
@@ -323,7 +323,7 @@ class Trainer:
         self.record.after_snapshot()
 
     def _check_weights(self) -> None:
-        """Keep the last good snapshot: the loss is looked at only now and then."""
+        """Raise an error before bad weights are saved: the loss is checked only now and then."""
         finite = [values.isfinite().all() for values in self.learner.parameters()]
         if not bool(torch.stack(finite).all()):
             raise self.record.diverged(self.step, "weights are NaN or infinite")

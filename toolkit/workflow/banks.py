@@ -1,11 +1,11 @@
 """The banks of a run, encoded where they are missing.
 
-The bank that is searched holds the database of the run's split. Of somebody's own images, split at
-random, it holds the queries too, so that all images are found; an evaluation leaves them out
-(`hashkit.evaluation.split_queries`).
+The bank that is searched holds the database of the run's split. If the images are the user's own
+and split at random, it holds the queries too, so that all images are found; an evaluation leaves
+them out (`hashkit.evaluation.split_queries`).
 
-ONNX Runtime is imported only to encode, so that a run with complete banks is searched and
-evaluated without it.
+ONNX Runtime is imported only to encode, so a run with complete banks is searched and evaluated
+without it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _RANDOM_DRAWS: Final = ("per-class", "per-class-unlabelled", "random")
-"""Protocols that draw queries at random, in numbers that are not published ones."""
+"""Protocols that draw queries at random, in numbers that no publication fixes."""
 
 
 def run_bank(
@@ -67,7 +67,7 @@ def run_bank(
     Raises
     ------
     BankMismatchError
-        If it is complete, but the run's model was exported again since.
+        If the bank is complete, but the run's model has been exported again since.
     """
     path = bank_path(run, part)
     if path.is_file() and (bank := Bank.open(path)).is_complete:
@@ -114,7 +114,7 @@ def encode_run_part(
     Raises
     ------
     BankMismatchError
-        If its bank is to be continued, but is of another model.
+        If its bank is to be continued, but was made by another model.
     """
     from hashkit.datasets.spec import open_spec  # with all image sets and their downloads
     from hashkit.workflow.encoding import encode_set
@@ -149,7 +149,7 @@ def encode_run_part(
 def is_own_collection(spec: DataSpec, split: Split, n_images: int) -> bool:
     """Whether the bank of a run holds all images of its set, the queries included.
 
-    That is so for a folder or a list whose queries are drawn at random and whose other images are
+    This is so for a folder or a list whose queries are drawn at random and whose other images are
     all in the database. Named sets, published splits and other protocols keep their databases.
     """
     from hashkit.datasets.sets import IMAGE_SETS
@@ -160,7 +160,7 @@ def is_own_collection(spec: DataSpec, split: Split, n_images: int) -> bool:
 
 
 def note_missing_queries(run: Run, reporter: Reporter) -> None:
-    """Note that the bank of a run on somebody's own images lacks the queries, as older ones do."""
+    """Note if the bank of a run on the user's own images lacks the queries, as older banks do."""
     with Bank.open(run.bank_path) as bank:
         source = bank.sources[-1] if bank.sources else None
     if source is None or source.part != "database" or source.protocol not in _RANDOM_DRAWS:
@@ -174,7 +174,7 @@ def note_missing_queries(run: Run, reporter: Reporter) -> None:
 
 
 def _lacks_queries(path: Path) -> bool:
-    """Whether a bank exists and holds the database of a split alone."""
+    """Whether a bank exists and holds only the database of a split."""
     if not path.is_file():
         return False
     with Bank.open(path) as bank:

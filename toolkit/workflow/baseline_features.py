@@ -148,7 +148,7 @@ class NetworkOutputs:
     rows
         int64, sorted: the images whose outputs are needed.
     n_bits
-        Of the model.
+        Bits of the model's codes.
     fingerprint
         Fingerprint of the model and the images; a file with another one is computed again.
     path

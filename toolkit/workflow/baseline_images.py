@@ -40,8 +40,8 @@ class BaselineSubject:
     images
         The image set.
     queries, database
-        Codes, labels and names of the banks, without deleted rows; a bank of all images without
-        the queries.
+        Codes, labels and names of the banks, without deleted rows; the queries are left out of a
+        bank of all images.
     model_sha256
         SHA-256 of the model that made the banks.
     training, query_rows, database_rows

@@ -78,7 +78,7 @@ def baseline_reports(
     features
         Features of all methods but the classifier; None for pixels.
     seed
-        Seed of the methods that draw.
+        Seed of the methods that draw random numbers.
     reporter
         Takes notes and progress.
 

@@ -16,9 +16,9 @@ __all__ = ["changed_images"]
 
 
 def changed_images(images: ImageSet, known: NDArray[np.int64], bank: Bank) -> list[tuple[int, int]]:
-    """Rows whose files are others than those that were encoded.
+    """Rows whose files differ from those that were encoded.
 
-    A file of the same size and time is taken for the same; otherwise its digest decides.
+    A file with the same size and time counts as unchanged; otherwise its digest decides.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def changed_images(images: ImageSet, known: NDArray[np.int64], bank: Bank) -> li
     Returns
     -------
     list
-        Those pairs of rows.
+        The pairs of ``known`` whose files differ.
     """
     files, root = bank.files, images.root
     if files is None or root is None:

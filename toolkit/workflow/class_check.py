@@ -1,4 +1,4 @@
-"""Whether the classes of images can be seen on them, by frozen features of a sample."""
+"""Whether the classes of images are visible in the images, by frozen features of a sample."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def seen_classes(
         for place in (_kept, _temporary):
             with contextlib.suppress(OSError), place(sample) as folder:
                 return _separation(FeatureStore(folder, sample, embedder), sample, reporter)
-    except HashkitError:  # weights are optional, and the training reports images
+    except HashkitError:  # weights are optional, and the training reports unusable images
         pass
     return None
 
 
 def _sample(images: ImageSet, training: NDArray[np.int64]) -> ImageSet:
-    """Some images of some classes, as many of each as there are."""
+    """Some images of some classes, up to the same number of each."""
     assert images.labels is not None  # noqa: S101 - by the caller
     rng = np.random.default_rng(0)
     labels = images.labels[training]
@@ -82,7 +82,7 @@ def _kept(sample: ImageSet) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _temporary(_: ImageSet) -> Iterator[Path]:
-    """A folder that is gone afterwards, where the cache cannot be written."""
+    """A temporary folder, for when the cache cannot be written."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 

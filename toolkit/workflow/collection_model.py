@@ -61,7 +61,7 @@ class CollectionModel:
         return self._encoder is not None or self._path is not None
 
     def made(self, bank: AnyBank) -> bool:
-        """Whether the bank's codes are the model's; so they are if no model was named."""
+        """Whether the model made the bank's codes; True if no model was named."""
         sha256 = self._sha256 if self._encoder is None else self._encoder.model_sha256
         return sha256 in (None, bank.header.model_sha256)
 

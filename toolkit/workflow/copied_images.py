@@ -1,4 +1,4 @@
-"""Notices images that a bank has already under another name or from another folder."""
+"""Notices images that a bank already has under another name or from another folder."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def copied_images(images: ImageSet, rows: NDArray[np.int64], bank: Bank) -> list
                 continue
             row = row_of.get(read_image_file(path).digest())
         except (OSError, ImageError):
-            continue  # cannot be encoded either, which is reported then
+            continue  # it cannot be encoded either, and that is reported
         if row is not None:
             copies.append((at, row))
     return copies

@@ -329,7 +329,7 @@ def _facts_of_rows(
 
 
 def _named(bank: AnyBank, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
-    """Rows and their names, each name once: rows without one, or with one again, get a number."""
+    """Rows and their names, each name once: missing and repeated names get the row's number."""
     seen: set[str] = set()
     names = bank.names  # each access looks at the file
     for row in rows.tolist():

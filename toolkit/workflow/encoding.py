@@ -77,7 +77,7 @@ def encode_set(
 ) -> EncodeReport:
     """Encode images into a bank, with progress.
 
-    Of a folder that has grown since the bank was made of it, ``append`` encodes the new images.
+    If a folder has grown since the bank was made from it, ``append`` encodes the new images.
 
     Parameters
     ----------
@@ -121,13 +121,13 @@ def encode_set(
 
 
 def _tell_of_followed(path: Path, reporter: Reporter) -> None:
-    """Warn that a bank which is to be replaced follows a folder."""
+    """Warn if a bank that is to be replaced follows a folder."""
     if not path.is_file():
         return
     try:
         with Bank.open(path) as bank:
             folder = followed_folder(bank)
-    except BankError:  # what is damaged may be replaced
+    except BankError:  # a damaged bank may be replaced
         return
     if folder is not None:
         reporter.note(
@@ -139,7 +139,7 @@ def _tell_of_followed(path: Path, reporter: Reporter) -> None:
 def source_of(
     images: ImageSet, dataset: str, protocol: str = "", part: str = "all", seed: int | None = None
 ) -> BankSource:
-    """Where images came from, for the bank that is made of them; see `BankSource`."""
+    """Where images came from, for the bank that is made from them; see `BankSource`."""
     return BankSource(
         dataset=dataset,
         root=None if images.root is None else str(images.root.resolve()),
@@ -159,7 +159,7 @@ def _nothing_to_do(
     Raises
     ------
     BankMismatchError
-        If the bank is of another model.
+        If the bank was made by another model.
     """
     with Bank.open(path) as bank:
         check_model(path, header, bank.header)

@@ -37,7 +37,7 @@ _PLAIN: Final = {
     "standardise": False,
     "holdout": 0.0,
 }
-"""What only a loss needs, where a method is fitted in its place."""
+"""Values of settings that only a loss needs, for methods that are fitted instead."""
 
 _OF_EVERY_METHOD: Final = frozenset(
     {"recipe", "network", "lengths", "height", "width", "resize", "loss", "seed"}
@@ -46,7 +46,7 @@ _OF_EVERY_METHOD: Final = frozenset(
     | {"pretrained"}
     | {"stage_decay", "display_steps", "snapshot_steps", "keep_snapshots"}
 )
-"""Settings that a fitted method takes, that change nothing in it, or that are refused elsewhere."""
+"""Settings not refused here: a fitted method takes or ignores them, or other code refuses them."""
 
 
 def configured(
@@ -84,7 +84,7 @@ def configured(
     embedder = open_embedder(probe, size or recipe_size)
     _note_facts(embedder, reporter)
     if "resize" not in settings:
-        # Large JPEG files are decoded at a fraction of their size, which is most of the time.
+        # Large JPEG files are decoded at a fraction of their size: decoding takes most of the time.
         is_usual = values["network"] == usual.network
         values["resize"] = embedder.resize + REDUCED if is_usual else embedder.resize
     embedder = dataclasses.replace(embedder, resize=values["resize"])
@@ -111,7 +111,7 @@ def _note_facts(embedder: Embedder, reporter: Reporter) -> None:
 
 
 def _without_learning(values: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a method that is fitted: those that only a loss needs are plain."""
+    """Settings of a method that is fitted, with `_PLAIN` for those that only a loss needs."""
     usual, _ = settings_of({"recipe": values["recipe"]})
     usual |= _PLAIN
     for name, value in settings.items():
@@ -142,7 +142,7 @@ def with_enough_images(
 
 
 def _refuse_image_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse settings of networks that see the images again and again."""
+    """Refuse settings of networks that process the images in every epoch."""
     of_images = ("augmentation", "policy", "cutout", "cutmix", "mirror", "freeze", "calibrate")
     given = [name for name in of_images if settings.get(name) not in (None, "none", 0, -1)]
     if given:

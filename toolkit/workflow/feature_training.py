@@ -69,7 +69,7 @@ class _Job:
     reporter: Reporter
     should_stop: Callable[[], bool]
     loggers: LoggerGroup
-    loss: str | None = None  # to build, if its file lies elsewhere than the settings say
+    loss: str | None = None  # the loss to build, if its file is not where the settings say
 
 
 def train_on_features(
@@ -118,7 +118,7 @@ def train_on_features(
         try:
             return _train(job)
         except DatasetError:
-            if not (new.reading.strict and _store(job).n_done):  # strict keeps what is usable
+            if not (new.reading.strict and _store(job).n_done):  # strict keeps computed features
                 run.discard(FeatureStore.paths(run.path))
             raise
 
@@ -193,7 +193,7 @@ def _is_complete(run: Run) -> bool:
 
 
 def find_embedder(run: Run) -> Embedder:
-    """The embedder of a run, which lies in its folder, or in that of the training it is a part of.
+    """The embedder of a run, from its folder or from that of the training it is a part of.
 
     Raises
     ------

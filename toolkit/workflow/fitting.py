@@ -32,7 +32,7 @@ def finish_training(
     Parameters
     ----------
     should_stop
-        Called before each step; where it returns True, the state is saved and the run is returned
+        Called before each step; if it returns True, the state is saved and the run is returned
         as it is.
     loggers
         Take the numbers of metrics.jsonl, too.
@@ -76,7 +76,7 @@ def _logged(trainer: Trainer, loggers: LoggerGroup) -> Iterator[None]:
 
 
 def _resume_call(run: Run, config: TrainConfig) -> str:
-    # What is the user's own code must be named again.
+    # The user's own code must be named again.
     network = f', network="{config.network}"' if runs_own_code(config.network) else ""
     loss = f', loss="{config.loss}"' if is_own_loss(config.loss) else ""
     return f'`hashkit.resume("{run.path}"{network}{loss})`'

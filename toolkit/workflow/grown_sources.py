@@ -1,4 +1,4 @@
-"""What is new, changed or gone in a list of image files since a bank was made of it."""
+"""What is new, changed or gone in a list of image files since a bank was made from it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class SourceState:
     Attributes
     ----------
     new
-        int64 [n], rows of the set that the bank has no row of and did not skip.
+        int64 [n], rows of the set that have no row in the bank and were not skipped.
     skipped
         int64 [n], rows of the set that could not be used when the bank was made.
     known
         int64 [n, 2], rows of the set and of the bank that have the same name.
     n_gone
-        Rows of the bank, not deleted ones, that the set does not have.
+        Number of rows of the bank that are not deleted and whose images the set does not have.
     """
 
     new: NDArray[np.int64]
@@ -57,7 +57,7 @@ class Todo:
     Attributes
     ----------
     rows
-        int64 [n], rows of the set; None for all, in the bank's own bookkeeping.
+        int64 [n], rows of the set; None for all: the writer of the bank skips those that are done.
     mode
         How the bank is opened.
     """
@@ -77,8 +77,8 @@ def compare_source(images: ImageSet, bank: Bank, n_sources: int | None = None) -
     Raises
     ------
     BankError
-        If the bank has images of several folders, and the list of the images that were skipped,
-        which tells which row is of which folder, does not match it.
+        If the bank has images of several folders, and its rows cannot be matched to the folders
+        because its list of skipped images does not fit.
     """
     rows = dict(_rows_of_folder(images, bank, n_sources))
     faults = {fault.name for fault in _faults_of(images, bank, n_sources)}
@@ -106,8 +106,8 @@ def rows_to_encode(
 ) -> Todo:
     """Rows of a set of files that are still to be encoded into an existing bank.
 
-    If an encoding was interrupted and the folder has changed since, the bank is completed with what
-    it has, and extended.
+    If an encoding was interrupted and the folder has changed since, the bank is completed with the
+    images that it has, and then extended.
 
     Parameters
     ----------
@@ -117,8 +117,8 @@ def rows_to_encode(
     Raises
     ------
     BankMismatchError
-        If the bank is of the same folder, but of other images, and not to be extended; or of
-        another model; or is to be extended by a folder of which it has all images.
+        If the bank follows the folder, has other images of it and is not to be extended, has other
+        labels, or was made by another model; or if all images to append are, or were, in it.
     """
     source = header.source
     if source is None or images.root is None or mode == "overwrite" or not path.is_file():
@@ -152,7 +152,7 @@ def rows_to_encode(
 def _rows_to_add(
     images: ImageSet, source: BankSource, path: Path, mode: EncodeMode, reporter: Reporter
 ) -> NDArray[np.int64] | None:
-    """Rows of a set that a complete bank of its folder does not have; None for the bank's list."""
+    """Rows of a set that a complete bank of its folder lacks; None if the bank compares lists."""
     with Bank.open(path) as bank:
         state = compare_source(images, bank)
         if mode == "resume" and bank.sources[-1].is_same_list(source):
@@ -164,7 +164,7 @@ def _rows_to_add(
         if mode == "resume" and (len(state.new) or state.n_gone):
             raise BankMismatchError(_other_images(images, state, bank))
         again = _report_changes(images, state, bank, reporter)
-        rows = state.new  # none, unless they are appended
+        rows = state.new  # empty, unless they are appended
         if mode == "append":
             rows = np.sort(np.append(_with_usable(images, state), np.array(again, np.int64)))
         what = f"encoding {len(rows):,}" if len(rows) else "nothing to encode"
@@ -178,7 +178,7 @@ def _rows_to_add(
 
 
 def _check_not_repeated(images: ImageSet, bank: Bank) -> None:
-    """Refuse images that a list of the bank has alone: the bank would take them for that list."""
+    """Refuse images that are equal to a list of the bank, which would take them for that list."""
     digest = hash_names(images.names, images.labels)
     if len(images) and any(
         _is_of_folder(one, images) and one.names_sha256 == digest for one in bank.sources

@@ -75,7 +75,7 @@ def check_threads() -> Check:
 
 
 def check_extras(distribution: str | None = None) -> Iterator[Check]:
-    """Check which extras of a distribution, of hashkit's by default, are there; imports nothing."""
+    """Check which extras of a distribution, by default hashkit's, are there; imports nothing."""
     if distribution is None:
         found = (name for name in DISTRIBUTIONS if installed_version(name))
         distribution = next(found, DISTRIBUTION)

@@ -66,8 +66,8 @@ def find_exported(
     Parameters
     ----------
     instead
-        What else to name where there is no run, given the first bank in the working folder, or
-        None if it has none; for the message.
+        Text to add to the message if there is no run, as a function of the first bank in the
+        working folder, or of None if there is none.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def model_of_banks(banks: Sequence[Bank], what: str, reporter: Reporter = SILENT
     Raises
     ------
     ConfigError
-        If it is not there, or the banks are of several models.
+        If it is not there, or the banks were made by several models.
     """
     found = builtin_of_banks(banks, reporter)
     if found is not None:

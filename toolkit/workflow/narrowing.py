@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["check_classes", "has_index", "open_index", "rows_of_labels", "rows_with_labels"]
 
 _LARGE_TAIL: Final = 0.1
-"""Share of rows behind an index from which a search says that building it again would pay."""
+"""Share of rows not in the index above which a search says that building it again would pay."""
 
 
 def open_index(banks: Sequence[Bank], reporter: Reporter = SILENT) -> Index | None:
@@ -82,7 +82,7 @@ def check_classes(banks: Sequence[Bank], names: Sequence[str]) -> None:
 
 
 def rows_with_labels(banks: Sequence[Bank], names: Sequence[str]) -> NDArray[np.bool_]:
-    """Rows of all banks that have one of the classes, which other banks may have: bool [n]."""
+    """As `rows_of_labels`, but without the check: banks elsewhere may have the classes."""
     return np.concatenate([_rows_of(bank, names) for bank in banks])
 
 

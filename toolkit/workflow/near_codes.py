@@ -1,4 +1,4 @@
-"""The pairs of near codes of a bank, of which duplicates are made."""
+"""The pairs of near codes of a bank, which are grouped into duplicates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 _MAX_PAIRS: Final = 50_000_000
-"""Pairs held in memory, as 18 bytes each and far more while they are grouped."""
+"""Most pairs held in memory: 18 bytes each, and far more while they are grouped."""
 
 
 def distinct_codes(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -35,7 +35,7 @@ def pairs_of_codes(codes: NDArray[np.uint8], n_bits: int, radius: int) -> PairBl
     Raises
     ------
     ConfigError
-        If they are so many that the codes do not tell the images apart at this radius.
+        If there are more pairs than can be grouped.
     """
     found: list[PairBlock] = []
     n_found = 0
@@ -49,7 +49,7 @@ def pairs_of_codes(codes: NDArray[np.uint8], n_bits: int, radius: int) -> PairBl
 def pairs_of_classes(
     found: PairBlock, rows: NDArray[np.int64], classes: NDArray[np.int64]
 ) -> PairBlock:
-    """The pairs of distinct codes, each once and ordered, of pairs of rows that have them.
+    """The pairs of distinct codes, each once and in order, that pairs of rows have.
 
     Parameters
     ----------

@@ -162,7 +162,7 @@ def check_picture_path(
     banks
         The banks that are searched: no file below their folders is replaced.
     queries
-        What is searched with: files, folders, of which no file is replaced, and other names.
+        Files and folders of queries, none of whose files is replaced, and other names.
     """
     if not is_file(path):
         return

@@ -18,7 +18,7 @@ from hashkit.workflow.training_source import TrainingSource
 __all__ = ["export_run_precision"]
 
 _WORTH_IT: Final = 1.2
-"""Speed relative to fp32 from which on changed bits are worth it."""
+"""Least speed relative to fp32 for which changed bits are worth it."""
 
 
 def export_run_precision(
@@ -28,7 +28,7 @@ def export_run_precision(
     allow_loss: bool,
     reporter: Reporter = SILENT,
 ) -> dict[str, Any]:
-    """Make another precision of a run's model.onnx, and report what it loses.
+    """Make another precision of a run's model.onnx, and report its loss.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def export_run_precision(
     Raises
     ------
     ParityError
-        If it loses too much, and ``allow_loss`` is False.
+        If the loss exceeds the tolerance, and ``allow_loss`` is False.
     """
     source = run.model_path
     reporter.note(f"making {precision} of {source}")

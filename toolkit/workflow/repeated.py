@@ -1,4 +1,4 @@
-"""Checks that files are named once: rows of a bank that is given twice would be found twice."""
+"""Checks that no file is named twice: each row of a bank given twice would be found twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["check_each_once"]
 
 
 def check_each_once(paths: Sequence[Path]) -> None:
-    """Raise `ConfigError` if two paths are of one file, by whatever links."""
+    """Raise `ConfigError` if two paths lead to the same file, directly or through links."""
     known: dict[Path, Path] = {}
     for path in paths:
         other = known.setdefault(path.resolve(), path)

@@ -24,9 +24,9 @@ class ProgressBar(Protocol):
 class Reporter(Protocol):
     """Takes notes and progress: any object with these two methods.
 
-    They are called in the thread that called hashkit, also `ProgressBar.update`. An exception that
-    one of them raises ends the task and reaches the caller: so a program stops a task. What was
-    committed stays, and the same call continues it.
+    They and `ProgressBar.update` are called in the thread that called hashkit. An exception raised
+    in one of them ends the task and reaches the caller, so a program can stop a task this way. What
+    was committed stays, and the same call continues the task.
     """
 
     def note(self, text: str) -> None:
@@ -41,7 +41,7 @@ class Reporter(Protocol):
 
 
 class LateProgress(contextlib.ExitStack):
-    """Progress of a task that is shown from its first update on, which gives its length.
+    """Progress of a task that is shown from its first update on, which says how long the task is.
 
     Parameters
     ----------

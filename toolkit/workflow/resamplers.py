@@ -16,7 +16,7 @@ def warn_of_other_resamplers(resamplers: Iterable[tuple[str, str]], reporter: Re
     ----------
     resamplers
         What was resized, such as a bank's path, and `hashkit.bank.header.BankHeader.resampler`.
-        Where it is unknown, nothing is compared.
+        Unknown ones are not compared.
     """
     by_library: dict[str, str] = {}
     for what, names in resamplers:

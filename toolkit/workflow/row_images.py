@@ -31,14 +31,14 @@ class RowImages:
         A run whose image set is searched too; None for none.
     data_root
         Where the images' folder is now, for example on another machine; None for where the banks
-        say. Images that it does not have are looked up there nevertheless.
+        say. Images missing from it are looked up where the banks say.
     only_below
-        Leave out names that lead out of their folder, which a list may have: for a server.
+        Leave out names that lead out of their folder, as names of a list may; for a server.
 
     Raises
     ------
     ConfigError
-        If ``data_root`` is no folder.
+        If ``data_root`` is not a folder.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class RowImages:
     def __call__(self, bank: CodeDatabase, row: int) -> ImageSource | None:
         """Image of a row; None if it is not available.
 
-        It is looked up in ``data_root``, in the folders that the bank was made from (of several
-        that have the name, the file of the size that the bank keeps), in the run's image set, and
+        It is looked up in ``data_root``, in the folders that the bank was made from (if several
+        files have the name, the one with the size that the bank keeps), in the run's image set, and
         in the set that the bank was made from. Names of a code set, which has no folder, may be
         paths.
         """
@@ -104,7 +104,7 @@ class RowImages:
 
         try:
             if dataset is not None:
-                if dataset not in IMAGE_SETS:  # a bank's word opens no other folder
+                if dataset not in IMAGE_SETS:  # a bank must not make this open a folder
                     return None
                 images = open_image_set(dataset)
             elif self._run is not None:
@@ -144,7 +144,7 @@ def _roots(sources: tuple[BankSource, ...]) -> Iterator[Path]:
 
 
 def _of_known_size(bank: Bank, row: int, paths: list[Path]) -> Path:
-    """The first of several files of a row's name that has the size the bank keeps of it."""
+    """The first of several files with a row's name that has the size that the bank keeps."""
     files = bank.files
     if files is not None and (size := int(files.sizes[row])):
         return next((path for path in paths if path.stat().st_size == size), paths[0])

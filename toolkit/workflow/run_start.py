@@ -61,7 +61,7 @@ class Reading:
 
 @dataclasses.dataclass(frozen=True)
 class NewRun:
-    """A run that is to be made and trained, besides its settings.
+    """What a run that is to be made and trained needs besides its settings.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ def open_images(spec: DataSpec, reading: Reading, reporter: Reporter) -> tuple[I
 def training_part(images: ImageSet, split: Split, reading: Reading, reporter: Reporter) -> ImageSet:
     """The training images, after a check that queries and database have none in common.
 
-    Images without labels cannot be evaluated: their queries are neither checked nor spoken of.
+    Images without labels cannot be evaluated: their queries are neither checked nor mentioned.
     """
     if images.labels is not None:
         report = check_disjoint(images, split, strict=reading.strict)

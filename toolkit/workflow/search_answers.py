@@ -86,7 +86,7 @@ class Searcher(Protocol):
         left_out: Sequence[int] = (),
         logits: NDArray[np.float32] | None = None,
     ) -> Ranking | Neighbours:
-        """The rows that a question asks for, without some; see `hashkit.search`."""
+        """The rows that a question asks for, except ``left_out``; see `hashkit.search`."""
         ...
 
 

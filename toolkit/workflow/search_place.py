@@ -40,7 +40,7 @@ class SearchPlace:
     model
         The model's file; None for a built-in one that made the banks, otherwise the run's.
     run, runs
-        The run, or where the newest one is looked for, in place of banks or model.
+        The run, or the folder whose newest run is used, if banks or model are not given.
     settings
         How to run the model.
     n_workers
@@ -178,7 +178,7 @@ class SearchPlace:
 
 
 def run_in_place(banks: Sequence[Bank], run: Path | None, runs: Path, reporter: Reporter) -> Run:
-    """The run in place of banks or a model; says what to name if there is none."""
+    """The run to use if banks or a model are not named; the error says what to name otherwise."""
 
     def instead(here: Path | None) -> str:
         if banks:

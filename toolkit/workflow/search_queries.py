@@ -1,6 +1,6 @@
 """Queries of a search: image files, folders of them, queries of a run, and rows of the banks.
 
-ONNX Runtime is imported only to encode images, so that rows are searched with without it.
+ONNX Runtime is imported only to encode images: a search with rows does not need it.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def with_logits(
 
 
 def find_own_rows(place: SearchPlace, queries: Sequence[Query]) -> list[list[int]]:
-    """Rows of the banks that are each query itself: its row, or those of its file."""
+    """Rows of the banks that hold each query itself: its own row, or the rows of its file."""
     own: list[list[int]] = [[] if query.row is None else [query.row] for query in queries]
     files = {
         at: query.image
@@ -209,7 +209,7 @@ def _of_row(place: SearchPlace, row: int) -> Query:
 
 
 def _unknown_name(place: SearchPlace, name: str) -> str:
-    """The message for a name without a row: why it has none, or with a name that is like it."""
+    """The message for a name without a row: why it has none, or a name that is similar."""
     for bank in place.banks:
         fault = next((one for one in read_faults(bank.path) if one.name == name), None)
         if fault is not None:
@@ -224,7 +224,7 @@ def _unknown_name(place: SearchPlace, name: str) -> str:
 
 
 def _alike(place: SearchPlace, name: str) -> str:
-    """``did you mean X?`` with the name of a row that ends alike, or is like it otherwise."""
+    """``did you mean X?`` with a row's name that has the same end, or is similar."""
     last = _last_part(name)
     some: list[str] = []
     for known in (known for bank in place.banks for known in bank.names):

@@ -65,7 +65,7 @@ def set_facts(path: Path) -> dict[str, Any]:
 
 
 def _label_facts(banks: Sequence[Bank]) -> dict[str, Any]:
-    """Those of each bank, added up: the labels of a large set are not copied."""
+    """Label facts, counted bank by bank and added up: the labels of a large set are not copied."""
     facts = [label_facts(bank) for bank in banks]
     classes: Counter[str] = Counter()
     for one in facts:

@@ -60,7 +60,7 @@ def errors_name(given: Iterable[str]) -> Iterator[None]:
     Parameters
     ----------
     given
-        Names of the settings that were given, of which some are in `SHORT_NAMES`.
+        Names of the settings that were given; some are in `SHORT_NAMES`.
     """
     names = dict.fromkeys(_SIDES, "size")
     names |= {field: short for field, short in SHORT_NAMES.items() if short in given}

@@ -35,7 +35,7 @@ UNFINISHED_FOLDER: Final = "unfinished"
 
 _LOOK_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 60.0
-"""A writer that has committed nothing for so long counts as hung, and another one begins."""
+"""A writer that has committed nothing for this long counts as hung, and another one begins."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ShardJob:
                     self._note("the other process makes no progress; encoding the shard here")
                     work = work.with_name(f"{self.path.stem}.{secrets.token_hex(4)}.h5")
             except BankError:
-                # Whoever finished the shard may have taken away what this process was writing.
+                # The process that finished the shard may have removed this process's file.
                 if not self._is_finished():
                     raise
         return self._report_of_finished()
@@ -167,7 +167,7 @@ class _Patience:
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing was waited for yet."""
+        """Whether it has not waited yet."""
         return self._seen is None
 
     def is_over(self) -> bool:

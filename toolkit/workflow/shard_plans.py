@@ -38,9 +38,9 @@ def plan_shards(
 ) -> Plan:
     """Cut a list into slices, and write them and the plan into the folder of a set.
 
-    If the folder has a plan of the same list, model and number of shards, it is taken as it is: a
-    list file is then read again only if it has changed since, and a folder of images never; unless
-    a slice file is missing, which is then written again.
+    If the folder has a plan of the same list, model and number of shards, the plan is used as it
+    is. A list file is then read again only if it has changed since, and a folder of images is not
+    read again. If a slice file is missing, the images are listed again to write it.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def _planned(
 
 
 def _check_new(folder: Path) -> None:
-    """Check that a folder without a plan has no set: it would be of no fixed list any more."""
+    """Check that a folder without a plan has no set: such a set has no fixed list of images."""
     if (folder / MANIFEST_NAME).is_file() or any(folder.glob("shard-*.h5")):
         raise BankMismatchError(
             f"{folder}: expected a new folder, or one with {PLAN_NAME}, found a bank set without "
@@ -155,7 +155,7 @@ def _check_same(
     encoder: Encoder,
     reporter: Reporter,
 ) -> None:
-    """Check that a plan is of the wanted list and number of shards; write missing slices again."""
+    """Check that a plan has the wanted list and number of shards; write missing slices again."""
     if len(plan.slices) != n_shards:
         raise BankMismatchError(
             f"{folder}: expected a bank set of {plural(n_shards, 'shard')}, found the plan of one "

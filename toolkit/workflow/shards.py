@@ -60,14 +60,14 @@ def encode_shard(
     Returns
     -------
     EncodeReport
-        Of the shard; ``was_complete`` if it was finished already.
+        The report on the shard; ``was_complete`` if it was finished already.
 
     Raises
     ------
     ConfigError
         If there is no such shard.
     BankMismatchError
-        If the model is not the plan's, or the shard's file is of another list or model.
+        If the model is not the plan's, or the shard's file belongs to another list or model.
     DatasetError
         If the plan or the slice is damaged.
     ImageError
@@ -141,14 +141,14 @@ def finish_shards(
 ) -> SetManifest:
     """Check that all shards of a plan are complete, and write the manifest of the set.
 
-    Of a folder without a plan, the shards that are there make the set.
+    Without a plan, all shards in the folder make the set.
 
     Raises
     ------
     BankError
         If a shard is missing or not complete, or the manifest cannot be written.
     BankMismatchError
-        If shards are of different models or, unless allowed, providers.
+        If shards were made by different models or, unless allowed, providers.
     DatasetError
         If the plan is damaged.
     """

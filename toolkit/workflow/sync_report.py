@@ -63,7 +63,7 @@ class SyncReport:
         return fields
 
     def lines(self) -> Iterator[str]:
-        """What a person is told."""
+        """Lines for a person."""
         counts = ("added", "changed", "moved", "removed", "unchanged")
         listed = ", ".join(f"{getattr(self, name):,} {name}" for name in counts)
         if self.is_dry_run:

@@ -317,7 +317,7 @@ def _check_triplets(spec: DataSpec, changes: Mapping[str, Any]) -> None:
 
 
 def _may_need_no_torch(source: TrainingSource, changes: Mapping[str, Any]) -> bool:
-    """Whether a head may be fitted to frozen features, before it is known whether it will be."""
+    """Whether the run may turn out to fit a head to frozen features, before a recipe is chosen."""
     if changes.get("loss") in FITTED or on_features(changes):
         return True
     is_named = changes.keys() & {"recipe", "network", "loss"}

@@ -47,7 +47,7 @@ class TrainingSource:
         return cls(_spec(run, config.data))
 
     def read_triplets(self) -> tuple[ImageSet, NDArray[np.int64]]:
-        """Images and rows of the triplet list, which there must be."""
+        """Images and rows of the triplet list, which must not be None."""
         assert self.triplets is not None  # noqa: S101 - the caller asked for it
         return read_triplets(self.triplets, Path(self.spec.root) if self.spec.root else None)
 

@@ -27,7 +27,7 @@ def is_unfinished_set(path: Path) -> bool:
 
 
 def unfinished_set_facts(folder: Path) -> dict[str, Any]:
-    """Facts of the plan, how far each shard is, and the command that goes on.
+    """Facts of the plan, how far each shard is, and the command that continues.
 
     Raises
     ------

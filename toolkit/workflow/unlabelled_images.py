@@ -16,7 +16,7 @@ from hashkit.workflow.reporter import Reporter, plural
 __all__ = ["WITH_UNLABELLED", "check_used", "protocol_text", "unlabelled_images"]
 
 WITH_UNLABELLED = " with unlabelled images"
-"""What is added to a protocol of labelled images where others were learned from too."""
+"""Added to a protocol of labelled images if the model also learned from unlabelled ones."""
 
 _WAYS = (
     "name a folder of them, `unlabelled=...`, a protocol that has some, such as "
@@ -34,7 +34,7 @@ def check_used(spec: DataSpec, config: TrainConfig) -> None:
 
 
 def protocol_text(split: Split, config: TrainConfig) -> str:
-    """Protocol for the model's metadata; says so if other images than its own were seen."""
+    """Protocol for the model's metadata; says if images outside the protocol were used too."""
     is_beyond = config.unlabelled_ratio and not len(split.unlabelled)
     return f"{split.protocol}{WITH_UNLABELLED}" if is_beyond else split.protocol
 

@@ -34,7 +34,7 @@ _INDEX_SUFFIX: Final = ".mih"
 def verify_paths(paths: Sequence[Path], reporter: Reporter = SILENT) -> list[Verification]:
     """Verify banks, bank sets, indexes, ONNX models and run folders.
 
-    If banks and exactly one model are among them, the banks must be of that model.
+    If banks and exactly one model are among them, the banks must have been made by that model.
 
     Raises
     ------

@@ -141,7 +141,7 @@ def check_rows(bank: Bank, reporter: Reporter = SILENT) -> None:
 
 
 def verify_index(path: Path) -> Verification:
-    """Check the arrays of an index, and that it is of the first rows of the bank beside it."""
+    """Check the arrays of an index, and that it matches the first rows of the bank beside it."""
     from hashkit.multi_index.file import changed_arrays, unfit
     from hashkit.workflow.index_state import index_state
 
@@ -195,7 +195,7 @@ def verify_embedder(path: Path) -> Verification:
 
 
 def with_model_faults(found: Sequence[Verification]) -> list[Verification]:
-    """The same, with a fault of each bank that is of another model than the only one among them."""
+    """The same; if one model is among them, with a fault for each bank made by another model."""
     models = [one for one in found if one.kind == "ONNX model" and one.sha256]
     if len(models) != 1:
         return list(found)

@@ -18,13 +18,13 @@ from hashkit.workflow.sync_report import SyncReport
 __all__ = ["watch"]
 
 _RETRY_SECONDS: Final = 10.0
-"""After a failure, such as a bank that another process is writing."""
+"""Wait after a failure, such as a bank that another process is writing."""
 
 
 def watch(folder: FolderSync, reporter: Reporter) -> Iterator[SyncReport]:
-    """Bring a bank in step with its folder now and after each change, without an end.
+    """Update a bank to match its folder now and after each change, without an end.
 
-    Failures are noted and tried again: a folder that vanished may come back.
+    Failures are noted, and the sync is tried again: a folder that vanished may come back.
 
     Raises
     ------

@@ -53,7 +53,7 @@ export class ServerBackend {
     const found = await ask(`search?${parameters}`, {
       what: picture ? quoted(picture.name) : "",
       method: "POST",
-      // Never the type of the file: one of JSON would be read as a query.
+      // Never the file's own type: JSON would be read as a query.
       headers: { "Content-Type": picture ? "application/octet-stream" : "application/json" },
       body: picture ?? JSON.stringify(query),
       signal,

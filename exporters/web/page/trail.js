@@ -36,7 +36,7 @@ export function remember(visit, { inPlace = false } = {}) {
 
 /**
  * The visit of the current entry of the history.
- * @returns {Visit | null}  Null at the start, and for entries of before the page was reloaded.
+ * @returns {Visit | null}  Null at the start, and for entries made before the page was reloaded.
  */
 export function currentVisit() {
   return visits.get(history.state?.visit) ?? null;

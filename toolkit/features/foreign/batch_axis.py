@@ -1,8 +1,8 @@
 """Turns a graph that was exported for one number of images into one that takes any.
 
 Exporters write the number of images into the shapes of ``Reshape``, and repeat a class token that
-often. Both are replaced here where that is possible; whether the result is right is for the caller
-to try, as a graph may do anything with its first axis.
+often. Both are replaced here where that is possible. The caller has to try whether the result is
+right, as a graph may do anything with its first axis.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def with_free_batch(
     model
         The model, whose input has a fixed first axis; unchanged.
     nodes
-        Those of its nodes that count, in their order.
+        Its nodes that compute the features, in their order.
     image
         Name of that input.
     images
-        A value of it.
+        A value of this input.
     path
         The file, for messages.
 
@@ -95,7 +95,7 @@ def _repeated(
     """A Concat that repeats its constants, such as a class token, for every image."""
     sides = shapes[node.output[0]]
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
-    if len(sides) < 2 or axis % len(sides) == 0:  # of numbers, or along the images
+    if len(sides) < 2 or axis % len(sides) == 0:  # joins single numbers, or images
         return [node]
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
@@ -131,7 +131,7 @@ def _shapes(
 ) -> dict[str, list[int]]:
     """Shapes of the outputs of every Reshape and Concat, as they are for some images.
 
-    They are measured, as inference does not see through shapes that are computed.
+    They are measured, as shape inference does not follow computed shapes.
     """
     names = [
         name

@@ -26,7 +26,7 @@ from hashkit.inputs.text import shown
 __all__ = ["GIT_LFS", "load_external_data"]
 
 GIT_LFS: Final = b"version https://git-lfs"
-"""How the text begins that Git stores in place of a large file."""
+"""Start of the text that Git stores in place of a large file."""
 
 _AGAIN: Final = "export the model again"
 
@@ -181,7 +181,7 @@ def _own_file(path: Path, location: str) -> Path:
 
 
 def _check_is_same(file: Any, file_path: Path, path: Path) -> None:
-    """Check that the file was not replaced by a link after it was looked at."""
+    """Check that the file was not replaced by a link after it was checked."""
     opened, named = os.fstat(file.fileno()), os.lstat(file_path)
     if (opened.st_dev, opened.st_ino) != (named.st_dev, named.st_ino):
         raise ModelError(f"{path}: {file_path.name} changed while it was read: try again")

@@ -19,10 +19,10 @@ from hashkit.messages.foreign_errors import foreign_message
 __all__ = ["ForeignModel", "read_foreign", "valid_onnx"]
 
 _LEAST_OPSET: Final = 9
-"""From here on, the operators that are added have one meaning."""
+"""From this version on, the operators that are added here mean the same."""
 
 _LARGEST: Final = 2**31 - 2**16
-"""Bytes of one protocol-buffers message, less what is added to the graph."""
+"""Most bytes of a file: a protocol-buffers message, less room for what is added to the graph."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +106,7 @@ def valid_onnx(model: onnx.ModelProto, path: Path) -> None:
     tensors = [value.type.tensor_type for value in model.graph.output]
     without_shape = [tensor for tensor in tensors if not tensor.HasField("shape")]
     try:
-        # Runtimes infer the shape of an output, the checker wants some.
+        # Runtimes infer the shapes of outputs, but the checker demands one.
         for tensor in without_shape:
             tensor.shape.SetInParent()
         onnx.checker.check_model(model)
@@ -127,7 +127,7 @@ def _parsed(data: bytes, path: Path) -> onnx.ModelProto:
         )
     try:
         model = onnx.load_model_from_string(data)
-    except Exception:  # of protocol buffers, or of memory
+    except Exception:  # an error of protocol buffers, or of memory
         model = onnx.ModelProto()
     if not model.graph.node or not all(isinstance(name, str) for name in all_names(model)):
         raise ModelError(

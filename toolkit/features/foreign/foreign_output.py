@@ -26,8 +26,8 @@ def find_output(graph: onnx.GraphProto, name: str, path: Path) -> str:
     Raises
     ------
     ConfigError
-        If there is no such tensor, or none is named and there are several outputs, or one of
-        probabilities.
+        If there is no such tensor; or if none is named, and there are several outputs, or the only
+        one holds probabilities.
     """
     makers = {output: node for node in graph.node for output in node.output if output}
     outputs = described(graph.output)

@@ -24,7 +24,7 @@ _MAX_DESCRIBED: Final = 8
 
 
 def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of a model, also those of attributes, nested graphs and functions."""
+    """Every tensor of a model, including those of attributes, nested graphs and functions."""
     for graph in _graphs([model.graph]):
         yield from graph.initializer
         for sparse in graph.sparse_initializer:
@@ -74,7 +74,7 @@ def upstream(nodes: Iterable[onnx.NodeProto], output: str) -> list[onnx.NodeProt
 
 
 def names_read(nodes: Iterable[onnx.NodeProto]) -> set[str]:
-    """Names of the tensors that nodes read; nested graphs may read those of the graph around."""
+    """Names of the tensors that nodes read; nested graphs may read those of the enclosing graph."""
     nodes = list(nodes)
     found = {name for node in nodes for name in node.input if name}
     for graph in _graphs(_subgraphs(nodes)):

@@ -48,7 +48,7 @@ class ImageInput:
     sides: dict[str, tuple[int | None, int | None]]
 
     def sample(self, layout: str, size: tuple[int, int], path: Path) -> NDArray[np.floating[Any]]:
-        """A value of the input, of its fixed batch, or of one image.
+        """A value for the input: its fixed number of images, or one.
 
         Raises
         ------
@@ -167,7 +167,7 @@ def _sides(sides: Sequence[int | None], layout: str) -> tuple[int | None, int | 
 def _plausible(
     fitting: dict[str, tuple[int | None, int | None]],
 ) -> dict[str, tuple[int | None, int | None]]:
-    """Layouts without a tiny side: 3 x 224 pixels are 3 channels in another place."""
+    """Layouts without a tiny side: in 3 x 224 pixels, the 3 are the channels."""
     return {
         name: both
         for name, both in fitting.items()

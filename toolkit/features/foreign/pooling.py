@@ -45,13 +45,13 @@ def find_pooling(
     Parameters
     ----------
     shape
-        Of the output for several images: [N, D], [N, T, D], [N, C, h, w] or [N, h, w, C].
+        Shape of the output for several images: [N, D], [N, T, D], [N, C, h, w] or [N, h, w, C].
     setting
         A name of `hashkit.runs.embedder_settings.POOLINGS`.
     size
         (height, width) of the images, pixels.
     name, path
-        Of the output and the file, for messages.
+        Name of the output, and the file, for messages.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def pooling_nodes(pooling: Pooling, source: str, target: str) -> list[onnx.NodeP
 
 def _of_tokens(shape: Sequence[int], setting: str, found: str, path: Path) -> Pooling:
     if setting == "auto" and shape[1] == 1:
-        setting = "class-token"  # there is no other
+        setting = "class-token"  # the only token
     if setting == "auto":
         raise ConfigError(
             f"{path}: expected one vector per image, found {found}, which are tokens: set "

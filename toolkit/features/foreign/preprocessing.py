@@ -65,7 +65,7 @@ PRESETS: Final = {
 """Presets by name."""
 
 _SMOOTH: Final = frozenset({"bicubic", "lanczos"})
-"""Filters whose nearest is bicubic; for the others it is bilinear."""
+"""Filters that bicubic replaces; bilinear replaces the others."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,10 +30,10 @@ _FILTERS: Final = {
     4: "box",
     5: "hamming",
 }
-"""Pillow's numbers of filters."""
+"""Pillow's filters by number."""
 
 _WARPED_FROM: Final = 384
-"""Edge from which ConvNextImageProcessor stretches instead of cropping."""
+"""Least edge for which ConvNextImageProcessor stretches instead of cropping."""
 
 _LEAST: Final = 1e-6
 _LARGEST: Final = 1e6
@@ -175,7 +175,7 @@ def read_processor_config(path: Path) -> ProcessorConfig | None:
 
 
 def _three(field: str, value: Any) -> tuple[float, ...] | None:
-    """One number per channel, from a number or a list of 3; None of None."""
+    """One number per channel, from a number or a list of 3; None for None."""
     if value is None:
         return None
     numbers = value if isinstance(value, list) else [value] * _N_CHANNELS
@@ -187,7 +187,7 @@ def _three(field: str, value: Any) -> tuple[float, ...] | None:
 
 
 def _sides(field: str, value: Any) -> tuple[int, int] | None:
-    """(height, width) of a number, a list of 2, or an object with both; None of None."""
+    """(height, width) from a number, a list of 2, or an object with both; None for None."""
     if value is None:
         return None
     if isinstance(value, dict):

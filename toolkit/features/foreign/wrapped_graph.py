@@ -20,10 +20,10 @@ FLOAT_OUTPUT: Final = "pooling/output"
 """Name of the network's output as float32."""
 
 _PREFIX: Final = "embedder/"
-"""In front of all names of the file, which may be any."""
+"""Prefix of all names from the file, which could otherwise clash with others."""
 
 _IR_VERSION: Final = 8
-"""At least, as earlier ones may list weights as inputs."""
+"""Least version of the file format: earlier ones may list weights as inputs."""
 
 _PRODUCER: Final = "hashkit"
 
@@ -34,7 +34,7 @@ class WrappedGraph:
     Parameters
     ----------
     model
-        The file's model; from now on it is changed here.
+        The file's model, which is changed in place.
     nodes
         Those of its nodes that compute the output.
     image

@@ -13,7 +13,7 @@ class RunLogger(Protocol):
     """Takes the settings and the numbers of a training.
 
     `hashkit.train` and `hashkit.resume` take loggers. Each is called from one thread: `start`
-    once, then `log` any number of times, then `finish`, also after an error. What `start` raises
+    once, then `log` any number of times, then `finish`, even after an error. What `start` raises
     ends the training before its first step. What `log` or `finish` raises becomes a warning, and
     the logger is not called again: the training goes on.
     """
@@ -25,8 +25,8 @@ class RunLogger(Protocol):
         ----------
         config
             JSON-ready: the values of the run's config.json (``training`` has the settings), and
-            ``name`` and ``path`` of the run, ``first_step``, the steps that were done before (more
-            than 0 if the training is resumed), and ``n_steps``.
+            ``name`` and ``path`` of the run, ``first_step``, which is the number of steps done
+            before (more than 0 if the training is resumed), and ``n_steps``.
         """
         ...
 

@@ -35,7 +35,7 @@ class LoggerGroup:
 
     @contextlib.contextmanager
     def running(self, config: Mapping[str, Any]) -> Iterator[None]:
-        """Start all loggers, and finish them at the end, also after an error.
+        """Start all loggers, and finish them at the end, even after an error.
 
         Raises
         ------

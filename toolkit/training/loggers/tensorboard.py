@@ -24,7 +24,7 @@ class TensorBoardLogger:
         self._writer: Any = None
 
     def start(self, config: Mapping[str, Any]) -> None:
-        """Open a file of events; later events of an earlier part of the training are hidden."""
+        """Open a file of events; TensorBoard then hides earlier events of repeated steps."""
         from torch.utils.tensorboard import SummaryWriter
 
         folder = self.folder or Path(config["path"]) / "tensorboard"

@@ -1,4 +1,4 @@
-"""Runs of Weights & Biases, written to the run's folder and sent only where that was asked for."""
+"""Runs of Weights & Biases, written to the run's folder and sent only if the user asks for it."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class WandbLogger:
         """Begin the run, or continue it."""
         mode = self.mode or os.environ.get("WANDB_MODE", "offline")
         if mode != "online":
-            # Reports of its own errors would be sent as well; read when wandb is imported.
+            # wandb would also send reports of its own errors; it reads this when it is imported.
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
-        # Made from what never changes in a run, so that a resumed training finds its own.
+        # The id is made from what never changes in a run, so that a resumed training continues it.
         key = f"{config['name']} {config['created']}"
         self._run = wandb.init(
             project=self.project or os.environ.get("WANDB_PROJECT", "hashkit"),
@@ -49,7 +49,7 @@ class WandbLogger:
             config=dict(config),
             settings=wandb.Settings(console="off"),  # the terminal's output stays as it is
         )
-        # wandb drops values of a step that lies before the last one; a resumed training has some.
+        # wandb drops values of steps before the last one, and a resumed training repeats steps.
         self._run.define_metric("*", step_metric="step")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:

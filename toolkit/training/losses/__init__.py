@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 MAX_TRIPLET_BATCH: Final = 512
-"""Largest batch whose labels give all triplets, batch size cubed of them: 0.5 GiB at 512."""
+"""Largest batch of losses that compare all triplets, batch size cubed of them: 0.5 GiB at 512."""
 
 LOSSES: dict[str, type[Loss]] = {
     "triplet": TripletRankingLoss,

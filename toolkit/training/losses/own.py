@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final, get_args
 
+import torch
 from torch import Tensor, nn
 
 from hashkit.errors import ConfigError, TrainingError
@@ -153,11 +154,12 @@ def _options_of(made: Callable[..., Any]) -> list[str]:
 
 
 def _place(error: BaseException) -> str:
-    """Where an exception was raised: the last line of it that is neither torch's nor hashkit's."""
+    """Where an exception was raised: the last line in its traceback outside torch and this file."""
     frames: Iterator[traceback.FrameSummary] = reversed(traceback.extract_tb(error.__traceback__))
     for frame in frames:
-        if Path(frame.filename) != Path(__file__) and "torch" not in Path(frame.filename).parts:
-            return f" ({Path(frame.filename).name}, line {frame.lineno})"
+        path = Path(frame.filename)
+        if path != Path(__file__) and Path(torch.__file__).parent not in path.parents:
+            return f" ({path.name}, line {frame.lineno})"
     return ""
 
 
