@@ -162,7 +162,7 @@ def _search(
     rows = Neighbours(found.offsets, found.distances, found.rows, shards.offsets)
     if index.n_rows < len(shards):
         reached = last_distances(rows, limit, radius)
-        added = scan(query_codes, shards.behind(index.n_rows), limit, reached, n_threads)
+        added = scan(query_codes, shards.after(index.n_rows), limit, reached, n_threads)
         both = [(0, PartHits.of(rows)), (index.n_rows, PartHits.of(added))]
         rows = _by_row(both, shards, limit) if len(added.rows) else rows
     again = np.flatnonzero(found.given_up)

@@ -144,7 +144,7 @@ class Shards:
         """The databases ``first`` to ``stop`` (exclusive), their rows numbered from 0."""
         return Shards(self.codes[first:stop], self.n_bits, self.kept[first:stop])
 
-    def behind(self, n_rows: int) -> Shards:
+    def after(self, n_rows: int) -> Shards:
         """The rows after the first ``n_rows``, numbered from 0, without copying them."""
         starts = [max(n_rows - begin, 0) for begin, _ in self._ranges()]
         codes = [one[start:] for one, start in zip(self.codes, starts, strict=True)]
