@@ -11,8 +11,8 @@ import sys
 
 from hashkit._version import __version__
 
-# As typing has it, whose import takes 12 ms, in which Ctrl-C would print a traceback: the command
-# handles signals from the end of this module on.
+# Instead of typing's, whose import takes 12 ms: the command handles signals only from the end of
+# this module on, and Ctrl-C before that prints a traceback.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"hashkit.{name}")
     home = _HOMES.get(name)
     if home is None:
-        # With these two arguments, Python adds the name that was meant to a traceback.
+        # With these two arguments, Python suggests a similar name in the traceback.
         module = sys.modules[__name__]
         raise AttributeError(f"module 'hashkit' has no attribute {name!r}", name=name, obj=module)
     value = getattr(importlib.import_module(home), name)

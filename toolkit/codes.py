@@ -40,7 +40,7 @@ def code_size(n_bits: int) -> int:
     Raises
     ------
     CodesError
-        If ``n_bits`` is no whole number from 1 to 65,536.
+        If ``n_bits`` is not a whole number from 1 to 65,536.
     """
     return (whole_number(n_bits, "n_bits", 1, MAX_BITS, CodesError) + 7) // 8
 
@@ -138,7 +138,7 @@ def check_codes(codes: NDArray[Any], n_bits: int, what: str = "codes") -> NDArra
 
 
 def check_code_shape(codes: NDArray[Any], n_bits: int, what: str = "codes") -> NDArray[np.uint8]:
-    """As `check_codes`, but the padding is not read."""
+    """Like `check_codes`, but without reading the padding."""
     size = code_size(n_bits)
     if type(codes) is not np.ndarray:
         given = unmasked(codes, what)
@@ -161,7 +161,7 @@ def _refused(what: str, n_bits: int, found: str) -> CodesError:
 
 
 def _how_to_get(given: object) -> str:
-    """Where codes are in an object that is given in their place; empty if not known."""
+    """How to get codes from an object that was given in their place; empty if unknown."""
     if hasattr(given, "n_bits"):
         return ": its codes are its attribute `codes`"
     if isinstance(given, os.PathLike):
@@ -170,7 +170,7 @@ def _how_to_get(given: object) -> str:
 
 
 def _how_to_make(codes: NDArray[Any], n_bits: int, size: int) -> str:
-    """How packed codes are made of an array of another shape or type; empty if not known."""
+    """How to make packed codes from an array of another shape or type; empty if unknown."""
     if codes.ndim == 1 and len(codes) == size:
         return ": one code is an array of one row, `codes[None]`"
     if codes.ndim == 2 and codes.shape[1] == n_bits:

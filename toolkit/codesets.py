@@ -215,7 +215,7 @@ def check_labels(labels: object, n_rows: int) -> NDArray[Any]:
 
 def check_database(value: object, what: str = "the database") -> None:
     """Raise `CodesError` for a text or an array in place of a bank or code set."""
-    # Of a bank the class has them; asking the object would read its codes.
+    # The class of a bank has both attributes; asking the object would read its codes.
     where = type(value) if hasattr(type(value), "codes") else value
     if not hasattr(where, "codes") or not hasattr(where, "n_bits"):
         raise CodesError(
@@ -275,17 +275,17 @@ def codes_of_all(
 
 
 def check_one_model(databases: Sequence[object]) -> None:
-    """Check that one model made the codes that are searched together, where it is known.
+    """Check that codes that are searched together come from one model, as far as it is known.
 
     Parameters
     ----------
     databases
-        Banks, whose headers name the model, and others, which know none.
+        Banks, whose headers name the model, and other databases, which name none.
 
     Raises
     ------
     BankMismatchError
-        If two banks are of different models.
+        If two banks were made by different models.
     """
     made_by: dict[str, object] = {}
     for one in databases:

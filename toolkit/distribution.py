@@ -1,7 +1,7 @@
 """The name that hashkit is distributed under, the command that installs it, and other packages.
 
 hashkit is on no package index yet, so the command takes a clone of the repository. Once it is
-published, `_SOURCE` becomes the distribution's name and `_WHERE` becomes empty, here alone.
+published, only `_SOURCE` (the distribution's name) and `_WHERE` (empty) change.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def find_package(name: str) -> ModuleSpec | None:
     """Where an importable package is, without importing it; None if it is not installed."""
     try:
         return importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # refused by a finder; put into sys.modules by hand
+    except (ImportError, ValueError):  # a finder refuses it; sys.modules has it without a spec
         return None
 
 

@@ -1,4 +1,4 @@
-"""Names of the built-in models by the SHA-256 of their files, for messages about banks of them."""
+"""Names of the built-in models by the SHA-256 of their files, for messages about their banks."""
 
 from __future__ import annotations
 

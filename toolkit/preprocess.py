@@ -18,8 +18,8 @@ damaged, or not an image       `ImageError`, ``broken``
 missing or not readable        `ImageError`, ``missing``
 =============================  =========================================================
 
-Settings of Pillow that hold for the whole process, such as those for damaged files, neither change
-the result nor are they changed.
+Pillow's process-wide settings, such as those for damaged files, do not affect the result, and are
+not changed.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def load(source: ImageSource, size: tuple[int, int], resize: str) -> NDArray[np.
     Raises
     ------
     ImageError
-        If the image cannot be used; its ``reason`` says which way.
+        If the image cannot be used; its ``reason`` says why.
     ConfigError
         If the rule is unknown, or the size out of range.
     """
@@ -180,8 +180,8 @@ def _resized(
     if shorter > 0 and shorter > 2 * (image.width - width):
         down = _one_pass(image, (image.width, height), (0, top, image.width, bottom), kernel)
         return _one_pass(down, (width, height), (left, 0, right, height), kernel)
-    # Rows below those that the second pass reads. Leaving out rows above would shift the numbers
-    # that Pillow computes weights from, and round them differently.
+    # Leave out rows below those that the second pass reads, but none above: that would shift the
+    # numbers from which Pillow computes weights, and round them differently.
     reach = _REACHES[kernel] * max((bottom - top) / height, 1.0)
     n_rows = min(image.height, int(bottom + reach) + 2)
     if n_rows < image.height:
@@ -221,22 +221,22 @@ def decode(source: ImageSource) -> Image.Image:
     Raises
     ------
     ImageError
-        If the image cannot be used; its ``reason`` says which way.
+        If the image cannot be used; its ``reason`` says why.
     """
     return _decoded(source, None)[0]
 
 
 def shrunk(source: ImageSource, longest_side: int) -> Image.Image:
-    """Decode a source to look at: upright, RGB, without metadata, and no side above a length.
+    """Decode a source for display: upright, RGB, without metadata, no side above a length.
 
     Large JPEG files are decoded at a reduced size, so the pixels are not those that models take.
 
     Raises
     ------
     ImageError
-        If the image cannot be used; its ``reason`` says which way.
+        If the image cannot be used; its ``reason`` says why.
     """
-    # Rounded-up borders of a reduced image, part of a pixel, are not seen.
+    # The border of a reduced image may include part of a pixel too much, which is not visible.
     image, _ = _decoded(source, (longest_side // 2, longest_side // 2))
     image.thumbnail((longest_side, longest_side))
     image.info = {}
@@ -317,7 +317,7 @@ def _image_errors(name: str) -> Iterator[None]:
     except (ImageError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        # Sizes were checked; Pillow asks again for WebP and TIFF, by its own limit.
+        # Sizes were checked; for WebP and TIFF, Pillow checks again, by its own limit.
         raise ImageError(
             f"{name}: more pixels than the {Image.MAX_IMAGE_PIXELS} that "
             "PIL.Image.MAX_IMAGE_PIXELS allows; other code of this process lowered it: raise it",

@@ -1,4 +1,4 @@
-"""The digest of codes: it binds an index, or the manifest of a bank set, to the rows it is of."""
+"""The digest of codes: it ties an index, or the manifest of a bank set, to its rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rows_digest(n_bits: int, n_rows: int, checksums: Iterable[int]) -> str:
     Parameters
     ----------
     checksums
-        CRC-32 of the codes of each whole block of `BLOCK_ROWS` rows, and of the rows behind them.
+        CRC-32 of the codes of each whole block of `BLOCK_ROWS` rows, and of the rows after them.
     """
     hasher = hashlib.sha256(struct.pack("<QQ", n_bits, n_rows))
     hasher.update(np.fromiter(checksums, dtype="<u4").tobytes())

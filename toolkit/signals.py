@@ -17,7 +17,7 @@ STOPPING: Final = ("SIGINT", "SIGTERM", "SIGHUP")
 def stopping_signals_taken(handler: Callable[[int, Any], object]) -> Iterator[None]:
     """Let a function handle the signals that stop a program; afterwards they are as before.
 
-    Those that are ignored stay so: ``nohup`` ignores SIGHUP, and a shell SIGINT for what runs in
+    Ignored signals stay ignored: ``nohup`` ignores SIGHUP, and a shell ignores SIGINT for jobs in
     the background.
     """
     numbers = (getattr(signal, name, None) for name in STOPPING)

@@ -111,7 +111,7 @@ def check_threads(n_threads: int | None, what: str) -> int:
     Raises
     ------
     ConfigError
-        If it is no whole number, or less than 1.
+        If it is not a whole number, or less than 1.
     """
     return available_cpus() if n_threads is None else whole_number(n_threads, what, 1)
 
@@ -132,10 +132,10 @@ def one_by_one(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
 def run_parallel(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
     """Run tasks in parallel, and return their results in order.
 
-    The caller's thread runs the first task, and then those that no other thread has begun; threads
-    that wait between calls run others, at most one for each further CPU. So a task may call this
-    function, and several threads may at the same time: a call without a free thread runs its tasks
-    one by one. Only tasks that release Python's global lock become faster.
+    The caller's thread runs the first task, and then those that no other thread has begun. A pool
+    of waiting threads, one for each further CPU, runs the others. A task may itself call this
+    function, and several threads may call it at once: a call that finds no free thread runs its
+    tasks one by one. Only tasks that release Python's global lock become faster.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def run_parallel(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
             # An interruption is more important than an error.
             raise min(call.errors, key=lambda one: (isinstance(one[1], Exception), one[0]))[1]
         finally:
-            call.errors.clear()  # of which the last has a traceback that has `call`
+            call.errors.clear()  # the raised one's traceback refers to `call`: a cycle
     return call.results
 
 
@@ -208,7 +208,7 @@ class _Call:
     def end(self) -> None:
         """Let no further task begin, and wait for those that have begun."""
         self._waiting.clear()
-        while self._helps:  # which refer to the call
+        while self._helps:  # emptied, because they refer to the call
             self._helps.pop().wait()
 
 
@@ -264,12 +264,12 @@ class _Worker:
             work, self._help = self._help, None
             if work is not None:
                 work.run(self, self._idle)
-            del work  # whose arrays would be kept until the next
+            del work  # its arrays would be kept until the next call
 
 
 @functools.cache
 def _idle_workers() -> list[_Worker]:
-    """The workers without work, of one for each CPU but that of the caller, and at least one."""
+    """The idle workers of a pool with one for each CPU except the caller's, and at least one."""
     idle: list[_Worker] = []
     idle += [_Worker(idle) for _ in range(max(1, available_cpus() - 1))]
     return idle

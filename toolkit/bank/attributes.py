@@ -103,7 +103,7 @@ def header_check(attributes: Mapping[str, Any]) -> int:
     Raises
     ------
     BankError
-        If one is missing, or neither a text nor a whole number.
+        If one is missing, or is neither a text nor a whole number.
     """
     check = 0
     for name in _CHECKED:
@@ -162,12 +162,12 @@ def header_of(attributes: Mapping[str, Any]) -> tuple[BankHeader, tuple[BankSour
 
 
 def text_attribute(attributes: Mapping[str, Any], name: str) -> str:
-    """A text among the attributes.
+    """The value of a text attribute.
 
     Raises
     ------
     BankError
-        If it is missing, or no text.
+        If it is missing, or not a text.
     """
     value = _value(attributes, name)
     if not isinstance(value, str):
@@ -176,12 +176,12 @@ def text_attribute(attributes: Mapping[str, Any], name: str) -> str:
 
 
 def whole_attribute(attributes: Mapping[str, Any], name: str) -> int:
-    """A whole number among the attributes; in other formats than banks it is a text.
+    """The value of a whole-number attribute; formats other than banks store it as text.
 
     Raises
     ------
     BankError
-        If it is missing, or no whole number.
+        If it is missing, or not a whole number.
     """
     value = _value(attributes, name)
     number = whole_number(value) if isinstance(value, str) else value
@@ -192,7 +192,7 @@ def whole_attribute(attributes: Mapping[str, Any], name: str) -> int:
 
 
 def _json(attributes: Mapping[str, Any], name: str, kind: Any) -> Any:
-    """A JSON text among the attributes, as a value of an annotation."""
+    """The value of a JSON attribute, converted to an annotated type."""
     where = f"the attribute {name}"
     value = parse_json(text_attribute(attributes, name), where, BankError)
     return value_from(kind, value, name=where, error=BankError, may_have_more=True)

@@ -106,8 +106,8 @@ class BankFile:
         Parameters
         ----------
         deleted
-            The bitmap of deleted rows, as from `read_deleted`, if it has changed: it is replaced in
-            the same moment. Format version 1 has none.
+            The new bitmap of deleted rows, in the form of `read_deleted`, if it has changed; it
+            becomes valid with the commit. Format version 1 has none.
         """
         if deleted is not None:
             commit = dataclasses.replace(
@@ -120,7 +120,7 @@ class BankFile:
             self._check_place()
             if deleted is not None:
                 self._put_deleted(deleted, commit.deleted_slot)
-            # A commit of no rows must not write to the row of checksums that is in use.
+            # A commit without new rows must not overwrite the row of checksums that is in use.
             is_other_slot = commit.row_generation != self.committed.row_generation
             if self._checksums is not None and (is_other_slot or self._is_new):
                 if self._checksums.n_rows != commit.n_rows:  # Ctrl-C ended the last write
@@ -171,17 +171,17 @@ class BankFile:
         return bitmap
 
     def reread(self) -> None:
-        """Go back to the state that is in the file; it is closed if it cannot be read."""
+        """Go back to the state of the file, which is closed if it cannot be read."""
         with write_errors(self._path):
             self._load()
 
     def admit(self, header: BankHeader, *, allow_other_provider: bool) -> None:
-        """Record the runtime, provider and resampler of ``header``, which rows will come from.
+        """Record the runtime, provider and resampler of ``header``, from which rows will come.
 
         Raises
         ------
         BankMismatchError
-            If the bank was made with another one, unless that is allowed.
+            If the bank was made with others, unless that is allowed.
         """
         layout = self.layout
         joined = join_providers(self._path, header, layout.header, allow_other_provider)
@@ -222,7 +222,7 @@ class BankFile:
         Raises
         ------
         OSError
-            If that cannot be found out.
+            If this cannot be determined.
         """
         try:
             return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
@@ -248,7 +248,7 @@ class BankFile:
             raise
 
     def _check_place(self) -> None:
-        """Check that no other file has been put in this one's place: rows would go nowhere."""
+        """Check that no other file has replaced this one; new rows would be lost."""
         if not self.is_in_place():
             raise BankError(
                 f"{self._path}: expected the bank that is being written, found another file or "
@@ -265,14 +265,14 @@ class BankFile:
         return RowChecksums(self._columns, self._widths, n_rows, tail)
 
     def _stored_checksums(self, block: int) -> tuple[int, ...]:
-        """Checksums in the file of a whole block, or of the rows behind the last one."""
+        """Stored checksums of a whole block, or of the rows after the last whole one."""
         size, dataset, number = 4 * len(self._columns), "checksums", block
         if block == self.committed.n_rows // BLOCK_ROWS:
             dataset, number = "tail_checksums", self.committed.tail_slot
         return tuple(np.frombuffer(self._read(dataset, number * size, size), "<u4").tolist())
 
     def _computed(self, commit: Commit) -> RowChecksums:
-        """The checksums to continue, computed from the rows behind the last whole block."""
+        """The checksums to continue, computed from the rows after the last whole block."""
         start = commit.n_rows // BLOCK_ROWS * BLOCK_ROWS
         tail = self._checksums_of(start, commit.n_rows, commit)
         return RowChecksums(self._columns, self._widths, commit.n_rows, tail)
@@ -308,7 +308,7 @@ class BankFile:
     def _copy_checksums_to(self, other: BankFile) -> None:
         """Copy the checksums of the rows, and compute those that this file lacks.
 
-        They are not computed again: the copies still show damage to the rows.
+        Stored checksums are not recomputed, so that the copies still reveal damage to the rows.
         """
         n_rows = self.committed.n_rows
         tail: tuple[int, ...] = ()

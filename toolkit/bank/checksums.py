@@ -30,7 +30,7 @@ class RowChecksums:
     n_rows
         Number of rows so far.
     tail
-        Checksum of each column of the rows behind the last whole block.
+        Checksum of each column of the rows after the last whole block.
     """
 
     columns: Sequence[str]
@@ -41,7 +41,7 @@ class RowChecksums:
     def continued(
         self, data: Mapping[str, bytes], n_name_bytes: int
     ) -> tuple[RowChecksums, list[tuple[int, tuple[int, ...]]]]:
-        """Checksums with more rows, and each block that is whole now with those of its columns.
+        """Checksums with more rows, and each completed block with the checksums of its columns.
 
         Parameters
         ----------
@@ -80,7 +80,7 @@ def checksums_of_rows(
 ) -> list[int | None]:
     """Checksums of the rows ``start`` to ``stop`` of a file, by column.
 
-    That of ``names`` is None if ``name_ends`` does not say where the names are.
+    The checksum of ``names`` is None if ``name_ends`` is damaged there.
 
     Parameters
     ----------

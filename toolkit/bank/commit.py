@@ -20,7 +20,7 @@ __all__ = ["Commit", "read_commit", "read_deleted", "read_tail"]
 _RECORDS: Final = {version: struct.Struct(f"<{n}Q") for version, n in COMMIT_WORDS.items()}
 _TRIES: Final = 50
 _IMPOSSIBLE: Final = 2**63
-"""No count of images or changes comes near; a greater one could not be increased."""
+"""Far above any real count of images or changes; a larger count could not be incremented."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +142,7 @@ def read_deleted(
 
 
 def read_tail(file: BinaryIO, layout: Layout, commit: Commit) -> tuple[int, ...] | None:
-    """Read the checksums of the rows behind the last whole block of an open bank file.
+    """Read the checksums of the rows after the last whole block of an open bank file.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def read_tail(file: BinaryIO, layout: Layout, commit: Commit) -> tuple[int, ...]
 
 
 def _read_bitmap(file: BinaryIO, layout: Layout, slot: int) -> tuple[NDArray[np.uint8], bool]:
-    """One of the bitmaps of deleted rows, as long as its room, and whether its checksum fits."""
+    """One of the bitmaps of deleted rows, at full capacity, and whether its checksum matches."""
     file.seek(layout.deleted_offset(slot))
     bitmap = np.frombuffer(file.read(bitmap_size(layout.n_rows)), dtype=np.uint8)
     if "deleted_checksums" not in layout.offsets:

@@ -24,7 +24,7 @@ __all__ = [
 _HOW_TO_FIX: Final = "write another file, or replace this one with `overwrite=True`"
 
 USE_ITS_MODEL: Final = "give the model that made the bank"
-"""What to do where rows are added to a bank that is to stay."""
+"""What to do about a mismatch when rows are added to a bank that is to be kept."""
 
 _FIXED: Final = {
     "n_bits": "codes of this many bits:",
@@ -135,7 +135,7 @@ def check_complete(
     Parameters
     ----------
     what, how
-        What the bank is wanted for, and how its encoding is finished first, for the message.
+        For the message: what the bank is needed for, and how to finish its encoding first.
 
     Raises
     ------

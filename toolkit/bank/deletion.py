@@ -139,7 +139,7 @@ def row_numbers(rows: ArrayLike, n_rows: int, path: str) -> NDArray[np.int64]:
     Raises
     ------
     BankError
-        If they are no row numbers of a bank of ``n_rows`` rows.
+        If they are not row numbers of a bank with ``n_rows`` rows.
     """
     rows = unmasked(rows, f"{path}: row numbers", BankError)
     try:

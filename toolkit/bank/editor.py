@@ -44,10 +44,9 @@ class BankEditor:
     """Adds rows to a complete bank and deletes others, while it is searched; made by `open`.
 
     It holds the writer's lock until it is closed. Between any two calls, the file is a complete
-    bank; a process that is killed leaves it as before or after a call of `apply`. A bank that has
-    no room left is copied, to a file with room for half as many rows more, so that the cost per row
-    does not grow with the bank. Several threads may share an editor: their calls run one after the
-    other.
+    bank; a process that is killed leaves it as before or after a call of `apply`. A full bank is
+    copied to a file with room for half as many rows again, so that the cost per row does not grow
+    with the bank. Several threads may share an editor: their calls run one after the other.
 
     Readers see new rows and deletions when they open the bank again: see `Bank.reload`.
     """
@@ -92,7 +91,7 @@ class BankEditor:
     def create(
         cls, path: str | os.PathLike[str], header: BankHeader, *, overwrite: bool = False
     ) -> BankEditor:
-        """Make an empty, complete bank and open it; it stores names and what is known of files.
+        """Make an empty, complete bank and open it; it stores names and facts about files.
 
         Parameters
         ----------
@@ -163,7 +162,7 @@ class BankEditor:
         """Add rows and mark others as deleted in one commit; returns the numbers of the new rows.
 
         When it returns, the change is on the disk. A bank of an earlier format version, or without
-        columns for files, is upgraded where ``files`` or ``deleted`` need it, which copies it.
+        columns for files, is upgraded if ``files`` or ``deleted`` need it, which copies it.
 
         Parameters
         ----------
@@ -179,9 +178,9 @@ class BankEditor:
         deleted
             Numbers of rows to mark as deleted, integer [m]; may include rows that are deleted.
         source
-            The image list of the new rows: the bank names it too, which copies the bank, unless its
-            last list grows already, as that of a folder which it follows. By default the rows
-            belong to the last list.
+            The image list of the new rows. It is added to the bank's lists, which copies the bank,
+            unless the last list is a growing one, such as a folder that the bank follows. By
+            default the rows belong to the last list.
 
         Raises
         ------
@@ -201,9 +200,9 @@ class BankEditor:
                 raise
 
     def set_source(self, source: BankSource) -> None:
-        """Replace the bank's image lists by one, for example of a folder that it follows.
+        """Replace the bank's image lists by one, for example that of a folder that it follows.
 
-        It copies the bank, unless the list is its only one already.
+        This copies the bank, unless the list is already its only one.
         """
         with self._turn:
             self._check_open()
@@ -219,15 +218,15 @@ class BankEditor:
             )
 
     def reopen(self) -> bool:
-        """Go on with the file that another program put in the place of this bank's.
+        """Continue with the file by which another program replaced this bank's.
 
-        Returns whether there was one; the lock is held all the time.
+        Returns whether there was one; the lock is held throughout.
 
         Raises
         ------
         BankError, BankMismatchError
-            If the file is gone, or cannot be changed, as `open` says: then the editor stays with
-            the earlier one, and can change nothing.
+            If the file is gone, or `open` would refuse it. The editor then keeps the earlier file
+            and can change nothing.
         """
         with self._turn:
             self._check_open()
@@ -316,7 +315,7 @@ class BankEditor:
         *,
         has_deleted: bool,
     ) -> Commit:
-        """Give the file the columns, lists, version and room for a change; its commit by then."""
+        """Give the file the columns, lists, version and room for a change; returns its commit."""
         layout, before = self._file.layout, self._file.committed
         version = layout.format_version
         has_columns = header.columns == layout.header.columns
@@ -343,7 +342,7 @@ class BankEditor:
 def _followed(
     before: Commit, sources: tuple[BankSource, ...], n_rows: int, columns: Mapping[str, bytes]
 ) -> Commit:
-    """The commit after more rows; a list of known length stays as it is, being complete."""
+    """The commit after more rows; a last list of known length is complete and does not grow."""
     grows = not sources or sources[-1].n_images is None
     return dataclasses.replace(
         before,
@@ -355,7 +354,7 @@ def _followed(
 
 
 def _room(needed: Commit, header: BankHeader) -> tuple[int, int]:
-    """Rows and bytes of names to make room for: many small changes follow without a copy."""
+    """Rows and bytes of names to make room for: enough for many small changes without a copy."""
     n_rows = max(_LEAST_ROWS, int(needed.n_rows * _GROWTH))
     n_name_bytes = max(_LEAST_NAME_BYTES, int(needed.n_name_bytes * _GROWTH))
     return n_rows, n_name_bytes if header.has_names else 0

@@ -56,14 +56,14 @@ def existing_bank(path: str | os.PathLike[str]) -> Path:
 
 
 def check_bank_name(path: Path) -> None:
-    """Check that a new bank has no name of an image, and replaces no file that is not a bank.
+    """Check that a new bank is not named like an image, and replaces only a bank.
 
     Raises
     ------
     BankError
-        If it would.
+        If the name is that of an image, or another kind of file exists.
     """
-    from hashkit.imaging.formats import IMAGE_SUFFIXES  # which loads Pillow
+    from hashkit.imaging.formats import IMAGE_SUFFIXES  # loads Pillow
 
     is_bank_name = path.suffix.lower() in _SUFFIXES
     if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -112,7 +112,7 @@ def locked(
             lock = _locked(path, seconds)
         keep.callback(lock.release)
         with write_errors(path):
-            remove_leftovers(path)  # of a killed writer
+            remove_leftovers(path)  # left by a killed writer
         yield lock, keep
 
 

@@ -23,7 +23,7 @@ class FileGuard:
     """Keeps a bank's file open, to check it before the mapped rows are read.
 
     Reading a mapped file that has become shorter ends the process with SIGBUS, and one that was
-    overwritten gives rows of two banks. The rows that a writer adds are no reason for alarm.
+    overwritten gives rows of two banks. Rows that a writer adds are not an error.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class FileGuard:
             return False
         except OSError as error:
             raise BankError(f"{self._path}: cannot be read ({error.strerror or error})") from None
-        # The number of a file that is open is not given to another one.
+        # The inode number of an open file is not reused.
         if not os.path.samestat(status, os.fstat(self._handle)):
             return False
         try:

@@ -1,8 +1,8 @@
-"""Checks of an HDF5 file before HDF5 reads from it: links, and texts that it would read for ever.
+"""Checks of an HDF5 file before HDF5 reads from it: links, and texts it would read for ever.
 
 HDF5 stores texts of variable length, such as a bank's attributes, in *global heap collections*,
 which have no checksum. One wrong size there makes HDF5 (seen with 2.0) step through a collection
-without getting ahead, and nothing can stop it. The layout of a collection is described in the HDF5
+without advancing, and nothing can stop it. The layout of a collection is described in the HDF5
 File Format Specification, section III.E.
 """
 
@@ -25,7 +25,7 @@ _ALIGNMENT: Final = 8
 _COLLECTION: Final = struct.Struct("<4sB3xQ")  # signature, version, bytes with this header
 _OBJECT: Final = struct.Struct("<HH4xQ")  # index (0: free space), reference count, bytes
 _MOST_BYTES: Final = 64 << 20
-"""Searched for collections, at most: those of a bank take some kilobytes."""
+"""The most bytes searched for collections; those of a bank take a few kilobytes."""
 
 
 def check_links(hdf5: h5py.File, path: Path) -> None:
@@ -46,7 +46,7 @@ def check_links(hdf5: h5py.File, path: Path) -> None:
 
 
 def check_heaps(file: BinaryIO, hdf5: h5py.File, n_bytes: int, path: Path) -> None:
-    """Check that HDF5 gets to the end of each global heap collection of a file.
+    """Check that HDF5 can reach the end of each global heap collection of a file.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def check_heaps(file: BinaryIO, hdf5: h5py.File, n_bytes: int, path: Path) -> No
     Raises
     ------
     BankError
-        If it would not.
+        If it cannot.
     """
     n_left = _MOST_BYTES
     for first, last in _between(_extents(hdf5), n_bytes):
@@ -86,7 +86,7 @@ def _are_sound(data: bytes, offset: int) -> bool:
 
 
 def _extents(hdf5: h5py.File) -> list[tuple[int, int]]:
-    """First byte, and the byte behind the last one, of each dataset that lies in one piece."""
+    """First byte, and the byte after the last one, of each contiguous dataset."""
     found = []
     for name in hdf5:
         place = h5py.h5o.open(hdf5.id, name.encode())  # a third of the time of hdf5[name]

@@ -1,8 +1,8 @@
-"""Creates HDF5 files so that a full disk is an error, and not the end of the process.
+"""Creates HDF5 files so that a full disk raises an error instead of ending the process.
 
 After a write that failed, HDF5 tries again whenever the file is closed and when the process ends,
-prints a traceback each time, and then crashes. So it writes to memory here, of which only what is
-not zero is kept, and that is then written to the file.
+prints a traceback each time, and then crashes. So here it writes to memory, which keeps only pages
+that are not zero; they are then written to the file.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _ALIGNMENT: Final = 64
 _PAGE_BYTES: Final = 4096
 
 _ALLOCATED_BYTES: Final = 64 * 1024
-"""Bytes at the start that take room on the disk even if they are zero: commits go there, and on a
-disk that is full by then they still can."""
+"""Bytes at the start that are allocated on the disk even if they are zero. Commits are written
+there, so they succeed even if the disk is full by then."""
 
 
 @contextlib.contextmanager
@@ -41,7 +41,7 @@ def created_hdf5(path: Path) -> Iterator[h5py.File]:
         If it cannot be written.
     """
     memory = _SparseMemory()
-    # These bounds keep the file readable by every HDF5 since 1.8.
+    # These bounds keep the file readable by every version of HDF5 since 1.8.
     with h5py.File(
         memory,
         "w",
@@ -63,7 +63,7 @@ class _SparseMemory(io.RawIOBase):
         self._position = 0
 
     def copy_to(self, target: BinaryIO) -> None:
-        """Write the content to an empty file; zero pages are left out behind the first ones."""
+        """Write the content to an empty file; zero pages after the first ones are left out."""
         target.write(bytes(min(_ALLOCATED_BYTES, self._size)))
         target.truncate(self._size)
         for number, page in sorted(self._pages.items()):

@@ -122,7 +122,7 @@ class BankHeader:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What the bank holds: ``codes``, and those of ``names``, ``labels``, ``files`` it has."""
+        """What the bank holds: ``codes``, and any of ``names``, ``labels`` and ``files``."""
         has = {
             "names": self.has_names,
             "labels": self.label_kind != "none",

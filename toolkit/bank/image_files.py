@@ -36,7 +36,7 @@ class ImageFiles:
 
     @classmethod
     def unknown(cls, n_rows: int) -> ImageFiles:
-        """The values of ``n_rows`` images that are no files, or of files that are not known."""
+        """The values of ``n_rows`` images that are not files, or whose files are unknown."""
         return cls(
             np.zeros(n_rows, np.uint64),
             np.zeros(n_rows, np.int64),
@@ -62,7 +62,7 @@ def encode_files(files: ImageFiles | None, n_rows: int) -> dict[str, bytes]:
     Raises
     ------
     BankError
-        If ``files`` is not of ``n_rows`` rows.
+        If ``files`` does not have ``n_rows`` rows.
     """
     files = ImageFiles.unknown(n_rows) if files is None else files
     columns: dict[str, tuple[NDArray[Any], str, tuple[int, ...]]] = {

@@ -28,8 +28,8 @@ def end_last_list(path: str | os.PathLike[str], done: BankSource) -> None:
     BankLockedError
         If another process is writing the bank.
     BankError
-        If the bank is complete, ``done`` is not of as many images as it has processed, its last
-        rows do not match their checksums, or it cannot be read or written.
+        If the bank is complete, ``done`` does not have as many images as the bank has processed,
+        its last rows do not match their checksums, or it cannot be read or written.
     """
     path = existing_bank(path)
     with locked(path), BankFile(path) as file:

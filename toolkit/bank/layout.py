@@ -203,7 +203,7 @@ def _datasets(
     datasets: dict[str, tuple[str, tuple[int, ...]]] = {
         "commit": ("<u8", (COMMIT_WORDS[format_version],))
     }
-    # What a commit writes comes before the rows: its room is allocated when the file is created.
+    # What a commit writes comes first, where space is allocated when the file is created.
     if format_version > 2:
         n_columns = len(checksum_columns(header))
         datasets["deleted_checksums"] = ("<u4", (2,))

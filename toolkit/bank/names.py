@@ -141,7 +141,7 @@ class StoredNames(Sequence[str]):
         return self._read(row, row + 1)[0]
 
     def rows_named(self, wanted: Collection[str]) -> dict[str, list[int]]:
-        """See the function of this name."""
+        """See the function `rows_named`."""
         return _in_a_pass(self, wanted)
 
     @abc.abstractmethod
@@ -180,7 +180,7 @@ class Names(StoredNames):
         return f"<{len(self)} names of {self._bank}>"
 
     def rows_named(self, wanted: Collection[str]) -> dict[str, list[int]]:
-        """See the function of this name; the rows of few names are found without decoding others.
+        """See the function `rows_named`; rows of a few names are found without decoding others.
 
         Raises
         ------

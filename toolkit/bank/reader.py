@@ -47,7 +47,7 @@ class _State(NamedTuple):
     deleted
         Mask of the deleted rows, bool [n]; None if there are none.
     tail
-        Checksum of each column of the rows behind the last whole block; none without checksums.
+        Checksum of each column of the rows after the last whole block; none without checksums.
     """
 
     commit: Commit
@@ -285,7 +285,7 @@ class Bank:
     def stored_checksums(self, block: int) -> tuple[tuple[str, ...], list[int]]:
         """The columns that have checksums, and their stored checksums for block ``block``."""
         columns = checksum_columns(self.header)
-        if block == len(self) // BLOCK_ROWS:  # from when the bank was opened: a writer goes on
+        if block == len(self) // BLOCK_ROWS:  # as opened; a writer may have changed it
             return columns, list(self._tail)
         size = 4 * len(columns)
         return columns, self._bytes("checksums", block * size, size).view("<u4").tolist()
@@ -293,7 +293,7 @@ class Bank:
     def checksums_of(self, start: int, stop: int) -> list[int | None]:
         """Checksums of the rows ``start`` to ``stop`` of one block, by column.
 
-        That of names is None if it is not known where they are.
+        The checksum of names is None if it is unknown where they are.
         """
         return checksums_of_rows(
             checksum_columns(self.header),
@@ -356,5 +356,5 @@ def _read_state(file: BinaryIO, layout: Layout, path: Path) -> _State:
 
 
 def _map(file: BinaryIO) -> NDArray[np.uint8]:
-    # As a plain array, whose slices take a fifth of the time.
+    # Slicing a plain array takes a fifth of the time.
     return np.memmap(file, dtype=np.uint8, mode="r").view(np.ndarray)

@@ -83,7 +83,7 @@ def find_faults(bank: VerifiableBank, progress: Progress | None = None) -> Itera
             damaged.add(column)
             yield BlockFault(column, first // BLOCK_ROWS, first, stop - 1, reason)
         for column, reason in _invalid_columns(bank, first, stop):
-            # Which value is wrong follows from the damage already reported.
+            # Damage is reported once; damage to name_ends also explains wrong names.
             if not damaged & {column, *(("name_ends",) if column == "names" else ())}:
                 yield BlockFault(column, first // BLOCK_ROWS, first, stop - 1, reason)
         if progress is not None:

@@ -202,7 +202,7 @@ class BankWriter:
 
     @property
     def n_consumed(self) -> int:
-        """Images of the source list behind the committed rows: where to continue after a kill."""
+        """Images of the source list that are committed: where to continue after a kill."""
         return self._file.committed.n_consumed
 
     @property
@@ -311,8 +311,8 @@ class BankWriter:
         if has_room:
             self.flush()
         self._written = dataclasses.replace(self._written, is_complete=True)
-        # In this order, the next writer removes the new file of a process that is killed here. Of a
-        # bank that is complete, there may be no next writer.
+        # The old file is not marked as complete, so if this process is killed, there will be a next
+        # writer, which removes the unfinished new file.
         if has_room:
             self._file.rebuild(layout.header, layout.sources, *used, self._written)
         else:

@@ -136,9 +136,9 @@ class SetEditor:
         return range(self._starts[last] + added.start, self._starts[last] + added.stop)
 
     def set_source(self, source: BankSource) -> None:
-        """Let the last shard follow a folder, and all others that name another folder.
+        """Let the last shard follow a folder, and every other shard that names another folder.
 
-        It copies these shards, unless the list is their only one already.
+        This copies these shards, unless the list is already their only one.
         """
         self._is_changed = True
         self._set_last(slice=None)
@@ -185,5 +185,5 @@ class SetEditor:
         *others, last = self._manifest.shards
         changed = dataclasses.replace(last, **changes)
         self._manifest = dataclasses.replace(self._manifest, shards=(*others, changed))
-        remove_plan(self.path)  # first: by it, a shard that has grown would be another bank
+        remove_plan(self.path)  # first: a grown shard would not match it
         write_manifest(self.path, self._manifest)

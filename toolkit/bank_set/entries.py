@@ -41,7 +41,7 @@ def manifest_of(
     identity
         Identity of the set.
     allow_other_provider
-        Whether shards of different runtimes, providers or resamplers are taken.
+        Whether shards of different runtimes, providers or resamplers are allowed.
     folder
         The set, for messages.
 
@@ -137,6 +137,6 @@ def _check_same(name: str, banks: Sequence[Bank], folder: Path) -> None:
 
 
 def _all_of(name: str, banks: Sequence[Bank]) -> str:
-    """What all shards name, each once; a shard may name several itself."""
+    """The values that all shards name, each once; one shard may name several."""
     texts = [getattr(bank.header, name) for bank in banks]
     return ", ".join(dict.fromkeys(one for text in texts if text for one in text.split(", ")))

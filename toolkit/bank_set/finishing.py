@@ -1,4 +1,4 @@
-"""Makes a bank set of complete shards: checks them, and writes the manifest last."""
+"""Makes a bank set from complete shards: checks them, and writes the manifest last."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def finish(
     folder
         The folder with the shards, all of them complete.
     slices
-        The images of every shard by its file's name, in order: there must be a shard for each. None
-        if they are not known; the shards are then those that are there, without a gap.
+        The images of each shard, in order, by the name of its file; every file must exist. None if
+        unknown: the shards are then the files in the folder, numbered without a gap.
     allow_other_provider
-        Whether shards of different runtimes, providers or resamplers are taken.
+        Whether shards of different runtimes, providers or resamplers are allowed.
 
     Raises
     ------

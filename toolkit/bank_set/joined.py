@@ -31,8 +31,8 @@ AnyBank: TypeAlias = "Bank | JoinedBanks"
 class JoinedBanks:
     """The rows of several banks of one model, one after the other.
 
-    Names are read where they are. Codes and labels are copied into memory on first use; what reads
-    all rows of a large set goes through `banks` instead.
+    Names are read from the banks on access. Codes and labels are copied into memory on first use;
+    code that reads all rows of a large set goes through `banks` instead.
 
     Attributes
     ----------

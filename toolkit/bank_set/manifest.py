@@ -254,7 +254,7 @@ def write_manifest(folder: Path, manifest: SetManifest) -> None:
 
 
 def other_than(folder: Path) -> str:
-    """What may be meant by a folder that is no bank set, for messages: its shards or its images."""
+    """What a folder that is not a bank set may be instead, for messages: shards or images."""
     if (folder / PLAN_NAME).is_file() or any(folder.glob("shard-*.h5")):
         return f"{finish_command(folder)} writes it once all shards are complete"
     bank = folder.with_name(f"{folder.name}.h5") if folder.name else None

@@ -18,7 +18,7 @@ def open_bank_or_set(path: str | os.PathLike[str]) -> Bank | BankSet:
     Raises
     ------
     BankError
-        If it cannot be opened; of a folder without a manifest, with how to write it.
+        If it cannot be opened; for a folder without a manifest, it says how to write one.
     BankMismatchError
         If it has a later format version.
     """

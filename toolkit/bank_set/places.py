@@ -12,12 +12,12 @@ __all__ = ["is_bank_set", "on_this_machine"]
 
 
 def is_bank_set(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a folder with the manifest of a bank set, damaged or not; or an address."""
+    """Whether a path is an address, or a folder with a bank set's manifest, damaged or not."""
     return url_of(path) is not None or (Path(path) / MANIFEST_NAME).is_file()
 
 
 def on_this_machine(path: str | os.PathLike[str]) -> Path:
-    """A path as it is; of an address, the folder of this machine's cache with the set of it.
+    """A path as it is; for an address, the folder with its set in this machine's cache.
 
     Raises
     ------
@@ -27,6 +27,6 @@ def on_this_machine(path: str | os.PathLike[str]) -> Path:
     url = url_of(path)
     if url is None:
         return Path(path)
-    from hashkit.bank_set.remote import local_set  # here, as few sets are elsewhere
+    from hashkit.bank_set.remote import local_set  # here, because few sets are remote
 
     return local_set(url)

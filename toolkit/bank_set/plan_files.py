@@ -25,6 +25,6 @@ def remove_plan(folder: Path) -> None:
     """
     plan = folder / PLAN_NAME
     if plan.is_file():
-        with contextlib.suppress(OSError):  # it is only of use to go on with the list
+        with contextlib.suppress(OSError):  # it is only needed to continue the list
             plan.unlink()
             shutil.rmtree(folder / SLICES_FOLDER)

@@ -236,7 +236,7 @@ def _check(folder: Path, entry: ShardEntry, bank: Bank) -> None:
             f"{bank.path}: expected a shard of {entry.n_rows} rows, found {len(bank)}: it was "
             f"changed outside the set; {fix}"
         )
-    # From stored checksums, and one block of codes at most.
+    # Computed from stored checksums and at most one block of codes.
     if bank.rows_digest(entry.n_rows) != entry.digest:
         raise BankMismatchError(
             f"{bank.path}: expected rows of the digest {entry.digest[:12]}, found "

@@ -1,7 +1,7 @@
-"""Bank sets of object stores: shards are copied to a cache of this machine, checked, and mapped.
+"""Bank sets in object stores: shards are copied to a cache of this machine, checked, and mapped.
 
-The cache has ``sets/`` with a folder for each address: the manifest, and a link for each shard to a
-file of ``shards/``, whose name says which content it has. A copy is used again as long as the
+In the cache, ``sets/`` has a folder for each address, with the manifest and a link for each shard
+to a file in ``shards/``, whose name identifies its content. A copy is used again as long as the
 manifest and the store describe the same file.
 """
 
@@ -42,7 +42,7 @@ _AT_ONCE: Final = 4
 
 @dataclasses.dataclass(frozen=True)
 class RemoteShard:
-    """A shard of an object store: another process, on another machine, can copy it.
+    """A shard in an object store; other processes and machines can copy it.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class RemoteShard:
     entry: ShardEntry
 
     def local(self) -> Path:
-        """The file in this machine's cache, which is copied first unless it is there.
+        """The file in this machine's cache, copied there first if necessary.
 
         Raises
         ------
@@ -72,7 +72,7 @@ class RemoteShard:
         return path
 
     def place(self) -> Path:
-        """Where its copy is, or will be, as the store describes it now.
+        """Path of its copy in the cache, for the content that the store has now.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class RemoteShard:
         return _shards() / f"{hashlib.sha256(text.encode()).hexdigest()}.h5"
 
     def fetch(self, path: Path, moved: Callable[[int], None]) -> None:
-        """Copy it to the cache; ``moved`` takes the bytes since its last call, or ends the copy.
+        """Copy it to the cache; ``moved`` gets the bytes since its last call, and may end the copy.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class RemoteShard:
 
 
 def local_set(url: str) -> Path:
-    """A folder of this machine with the bank set of an address, all shards of it.
+    """A folder on this machine with the complete bank set of an address.
 
     Raises
     ------
@@ -174,7 +174,7 @@ class _Copies:
         self._is_over = False
 
     def run(self, pool: ThreadPoolExecutor, needed: Sequence[tuple[RemoteShard, Path]]) -> None:
-        """Copy shards; what one of them raises is raised, and the others are given up."""
+        """Copy shards; the first exception is raised, and the other copies are abandoned."""
         futures = [pool.submit(shard.fetch, place, self._moved) for shard, place in needed]
         try:
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
@@ -240,7 +240,7 @@ def _is_there(path: Path, n_bytes: int) -> bool:
 
 
 def _link(path: Path, target: Path) -> None:
-    """Let a name of a set's folder be a copy in the cache."""
+    """Make a path in a set's folder a link to a copy in the cache."""
     if path.is_symlink() and path.readlink() == target:
         return
     try:

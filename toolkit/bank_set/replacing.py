@@ -14,7 +14,7 @@ __all__ = ["replace_set"]
 
 
 def replace_set(folder: Path, new: Path) -> None:
-    """Replace the shards of a set by those of another one on the same disk, which loses them.
+    """Replace the shards of a set by those of ``new``, a set on the same disk, which loses them.
 
     The new shards get names of their own, then the manifest is written, and then the earlier
     shards are removed with their indexes and plan: readers of the earlier set keep their files. The

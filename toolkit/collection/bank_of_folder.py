@@ -16,7 +16,7 @@ __all__ = ["check_follows", "end_interrupted", "folders_of", "followed_folder", 
 
 
 def follows(source: BankSource | None, folder: Path) -> bool:
-    """Whether an image list is that of a bank which follows a folder, a real path."""
+    """Whether an image list is that of a bank that follows ``folder``, a real path."""
     return source is not None and source.n_images is None and source.root == str(folder)
 
 
@@ -26,20 +26,20 @@ def folders_of(bank: AnyBank) -> list[str]:
 
 
 def followed_folder(bank: AnyBank) -> str | None:
-    """The folder that a bank follows, which `hashkit sync` keeps it in step with; None if none."""
+    """The folder with which `hashkit sync` keeps a bank in step; None if there is none."""
     growing = [one.root for one in bank.sources if one.n_images is None]
     return growing[-1] if growing else None
 
 
 def check_follows(bank: AnyBank) -> None:
-    """Check that a bank was made of one whole folder of images, or of no known list.
+    """Check that a bank was made from one whole folder of images, or from no known list.
 
     Images that were added one by one may be there too.
 
     Raises
     ------
     BankMismatchError
-        If it was made of something else.
+        If it was made from something else.
     """
     if not bank.header.has_names and len(bank):
         raise BankMismatchError(
@@ -60,14 +60,14 @@ def check_follows(bank: AnyBank) -> None:
 
 
 def end_interrupted(bank: Bank) -> None:
-    """Complete a bank whose encoding was interrupted, so that a sync can go on."""
+    """Complete a bank whose encoding was interrupted, so that a sync can continue."""
     if not bank.is_complete and bank.sources:
         done = dataclasses.replace(bank.sources[-1], n_images=bank.n_consumed)
         end_last_list(bank.path, done)
 
 
 def _other(source: BankSource) -> str | None:
-    """What a list is of, if not of a whole folder."""
+    """What a list contains if it is not a whole folder, for messages; otherwise None."""
     if source.root is None:
         return f"one of {source.dataset}"
     if source.protocol:

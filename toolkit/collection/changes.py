@@ -1,4 +1,4 @@
-"""What has changed in a folder since the rows of a bank were made of it."""
+"""What has changed in a folder since the rows of a bank were made from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hashkit.collection.listing import Listing
 __all__ = ["Changes", "KnownRows", "Pairs", "compare"]
 
 Pairs: TypeAlias = NDArray[np.int64]
-"""int64 [n, 2], positions in a listing and rows of the same names."""
+"""int64 [n, 2], positions in a listing and rows with the same names."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,10 +31,10 @@ class KnownRows:
     is_deleted
         bool [n], the deleted rows.
     is_removed
-        bool [n], those of them that were deleted because of what happened to their file, and not by
-        a user.
+        bool [n], those of the deleted rows that were deleted because of their file, and not by a
+        user.
     has_files
-        Whether the bank has columns for files. If not, all rows are taken to be made of files.
+        Whether the bank has columns for files. If not, all rows are assumed to be made from files.
     """
 
     names: Sequence[str]
@@ -57,16 +57,16 @@ class Changes:
     Attributes
     ----------
     unchanged
-        Images whose rows are right.
+        Images whose rows are up to date.
     added
         int64 [n], images without a row.
     changed
         Images whose files have another size, or whose files the bank does not know.
     touched
-        Images whose content decides: of the same size and another time.
+        Images of the same size but another time, for which the content decides.
     left_deleted
         Images that a user deleted, with the last of their rows, unless size or content has changed
-        since. Content decides about those whose time differs, so they are in `deleted_touched` too.
+        since. Those whose time differs are in `deleted_touched` too: their content decides.
     deleted_touched
         See `left_deleted`.
     vanished
@@ -74,8 +74,8 @@ class Changes:
     repeated
         int64 [n], rows of images that have a later row.
     kept
-        int64 [n], rows of which it is unknown whether their files are there, and rows that were not
-        made of a file.
+        int64 [n], rows for which it is unknown whether their files exist, and rows that were not
+        made from a file.
     """
 
     unchanged: Pairs
@@ -95,7 +95,7 @@ def compare(listing: Listing, known: KnownRows, *, checksum: bool = False) -> Ch
     Parameters
     ----------
     checksum
-        Whether the content of every file decides, and not its size and time.
+        Whether files are compared by content, not by size and time.
     """
     names = list(known.names)
     live = np.flatnonzero(~known.is_deleted)
@@ -134,7 +134,7 @@ def compare(listing: Listing, known: KnownRows, *, checksum: bool = False) -> Ch
 def _are_repeated(
     listing: Listing, names: list[str], live: NDArray[np.int64], row_of: dict[str, int]
 ) -> NDArray[np.bool_]:
-    """Which rows are of an image that has a later row; ``row_of`` has the last ones."""
+    """Which rows have an image that has a later row; ``row_of`` has the last row of each."""
     is_repeated = np.zeros(len(names), bool)
     earlier = [row for row in live.tolist() if row_of[names[row]] != row]
     there = set(listing.names if earlier else ())
@@ -156,7 +156,7 @@ def _sorted_by_file(
     rows: NDArray[np.int64],
     checksum: bool,
 ) -> _Sorts:
-    """Images at ``at`` and their ``rows``, by what their files' sizes and times say."""
+    """Images at ``at`` and their ``rows``, by the sizes and times of their files."""
     pairs = np.stack([at, rows], axis=1)
     is_same_size = listing.sizes[at] == known.files.sizes[rows]
     is_same_size &= _has_file(known.files, rows)
@@ -186,7 +186,7 @@ def _deleted_by_user(
 
 
 def _looked_up(row_of: dict[str, int], names: Sequence[str]) -> NDArray[np.int64]:
-    """Rows of names; -1 where there is none."""
+    """The row of each name; -1 where there is none."""
     return np.fromiter((row_of.get(name, -1) for name in names), np.int64, len(names))
 
 

@@ -39,7 +39,7 @@ def read_file_facts(
     Parameters
     ----------
     progress
-        Called with the number of files that were read, and of all.
+        Called with the number of files read so far, and of all files.
     """
     with ThreadPoolExecutor(n_workers, thread_name_prefix="hashkit-read") as pool:
         try:
@@ -63,12 +63,12 @@ def as_files(facts: Sequence[FileFacts]) -> ImageFiles:
 def codes_by_digest(
     codes: NDArray[np.uint8], files: ImageFiles, sizes: NDArray[np.uint64]
 ) -> dict[bytes, NDArray[np.uint8]]:
-    """Codes by the digest of the file, of all files that have one of ``sizes``.
+    """Codes by the digest of their file, for all files with one of ``sizes``.
 
     Parameters
     ----------
     codes, files
-        Of the rows of a bank, deleted or not: a file's code does not depend on its name.
+        Codes and files of the rows of a bank, deleted or not: a code does not depend on the name.
     """
     rows = np.flatnonzero(np.isin(files.sizes, sizes))
     rows = rows[files.digests[rows].any(axis=1)]

@@ -1,8 +1,8 @@
 """Groups of duplicates: each image is near the one of its group that is worth keeping.
 
 Groups are stars, not chains. If near images were joined one by one, A with B and B with C, a group
-could end with pictures that nobody takes for copies. Here the best image of all that are left comes
-first, and its group is every image near *it*; so what is moved away always has a near copy that
+could contain pictures that nobody takes for copies. Instead, the best of the remaining images comes
+first, and its group is every image near *it*; so whatever is moved away always has a near copy that
 stays.
 """
 
@@ -57,8 +57,8 @@ class Duplicate:
     kind
         What is equal: ``bytes`` of the files, ``pixels``, or neither (``near``).
     score
-        Share of the pictures' texture that agrees, where near pictures were verified by their
-        pixels; None where they were not.
+        Share of the pictures' texture that agrees, if the near pair was verified by its pixels;
+        otherwise None.
     """
 
     image: ImageFacts
@@ -126,7 +126,7 @@ def group_duplicates(
     images
         n images, each file once.
     classes
-        int64 [n], the class of each image: those of one class are at distance 0.
+        int64 [n], the class of each image; images of one class are at distance 0.
     pairs
         Pairs of near classes.
     scores
@@ -172,7 +172,7 @@ def classes_of(images: Sequence[ImageFacts]) -> NDArray[np.int64]:
 
 
 def without_other_names(images: Sequence[ImageFacts]) -> list[ImageFacts]:
-    """Each file once: of several names of one file, which take no space, one that is no link."""
+    """Each file once; of several names of one file, which take no space, one that is not a link."""
     first: dict[object, ImageFacts] = {}
     for image in sorted(images, key=lambda one: (one.is_link, one.name)):
         first.setdefault(image.file_id or image.name, image)
@@ -195,10 +195,10 @@ def _kind(keep: ImageFacts, image: ImageFacts) -> DuplicateKind:
 
 
 class _Preference:
-    """Key of an image, of which the smallest is kept: a file before a link, then by `KEEP_RULE`.
+    """Sort key of an image; the smallest is kept: a file before a link, then by `KEEP_RULE`.
 
-    Of equal pixels the larger file has no more in it: a JPEG file saved again as PNG is larger. So
-    such files are compared with others by the smallest of them, and the smallest is kept.
+    If pixels are equal, the larger file is not better: a JPEG file saved again as PNG is larger. So
+    such files are compared with others by the size of the smallest, and the smallest is kept.
     """
 
     def __init__(self, images: Sequence[ImageFacts]) -> None:

@@ -1,4 +1,4 @@
-"""Encodes images of a folder, except those whose content a row of the bank has already."""
+"""Encodes images of a folder, except those whose content already has a row in the bank."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EncodedImages:
     files
         Size, time and digest of their files.
     n_encoded
-        How many of them were encoded: the others have the content of a row.
+        How many of them were encoded; the others have the content of an existing row.
     faults
         The images of the batch that cannot be used.
     n_done
@@ -67,9 +67,9 @@ def encode_images(
     Parameters
     ----------
     names
-        Of the images, below ``folder``.
+        Names of the images, relative to ``folder``.
     known_codes
-        Codes by the digest of the file: these images are neither decoded nor encoded.
+        Known codes by the digest of the file; these images are neither decoded nor encoded.
     warn
         Called with a sentence if the codes do not tell the images apart.
     """
@@ -103,7 +103,7 @@ def unless_known(
     size: tuple[int, int],
     known_codes: Container[bytes],
 ) -> Callable[[ImageSource], NDArray[np.uint8]]:
-    """A ``prepare`` that decodes no file whose digest is known: black pixels stand for it."""
+    """A ``prepare`` that does not decode files with a known digest: it returns black pixels."""
     blank = np.zeros((*size, 3), np.uint8)
 
     def prepared(source: ImageSource) -> NDArray[np.uint8]:
@@ -119,7 +119,7 @@ _Codes = tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float32]]
 def _encode(
     encoder: Encoder, batch: DecodedBatch, known_codes: Mapping[bytes, NDArray[np.uint8]]
 ) -> _Codes:
-    """Codes of a batch, which of them are new, and the logits of these."""
+    """Codes of a batch, which of them are new, and the logits of the new ones."""
     n_images, n_bytes = len(batch.rows), code_size(encoder.n_bits)
     codes = np.empty((n_images, n_bytes), np.uint8)
     digests = [] if batch.files is None else [one.tobytes() for one in batch.files.digests]

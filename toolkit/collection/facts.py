@@ -19,14 +19,14 @@ __all__ = ["ImageFacts", "has_changed", "read_facts"]
 
 @dataclasses.dataclass(frozen=True)
 class ImageFacts:
-    """An image file, or what a bank keeps of one that is not there.
+    """An image file, or what a bank knows about one that is missing.
 
     Attributes
     ----------
     name
         Its name in the folder or the bank.
     path
-        The file; None if it is not there.
+        The file; None if it is missing.
     n_bytes, mtime_ns
         Size, and time of the last change in nanoseconds since 1970; 0 if unknown.
     width, height
@@ -34,14 +34,14 @@ class ImageFacts:
     file_digest
         BLAKE2b of the file, of 16 bytes; empty if unknown.
     pixel_digest
-        That of the upright RGB pixels, their size, and their opacity if any is transparent; empty
-        if unknown.
+        BLAKE2b of the upright RGB pixels, their size, and their opacity if any is transparent;
+        empty if unknown.
     is_dated
         Whether the metadata say when the picture was taken.
     is_link
         Whether the name is a link to a file.
     file_id
-        Device and number of the file, the same for all its names; None if it is not there.
+        Device and inode of the file, the same for all its names; None if it is missing.
     """
 
     name: str
@@ -65,7 +65,7 @@ def read_facts(name: str, path: Path) -> tuple[ImageFacts, Image.Image]:
     ImageError
         If the image cannot be used.
     OSError
-        If the file vanishes meanwhile.
+        If the file vanishes in the meantime.
     """
     content = read_image_file(path)
     image = decode(content)
@@ -99,11 +99,11 @@ def _pixel_digest(image: Image.Image, opacity: bytes) -> bytes:
 def _opacity(stored: Image.Image) -> bytes:
     """The opacity of every pixel of a file that was decoded; empty if all are opaque.
 
-    In RGB, transparent parts show white, and white shapes of any kind would be equal.
+    In RGB, transparent parts are white, so white shapes of any kind would be equal.
     """
     if not stored.has_transparency_data or stored.mode.startswith("I;16"):
         return b""
-    if stored.mode == "La":  # Pillow converts it by way of LA alone
+    if stored.mode == "La":  # Pillow can convert it only through LA
         stored = stored.convert("LA")
     alpha = stored.convert("RGBA").getchannel("A")
     return b"" if alpha.getextrema() == (255, 255) else alpha.tobytes()

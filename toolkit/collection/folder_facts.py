@@ -35,7 +35,7 @@ def facts_and_signatures(
 ) -> tuple[list[ImageFacts], Signatures, list[Fault]]:
     """Facts and signatures of n images, in order; images that cannot be used are faults.
 
-    Those that ``cache`` knows are not read, and the others are added to it.
+    Images that ``cache`` knows are not read; the others are added to it.
     """
     known = [cache.find(name, path) for name, path in named]
     todo = [one for one, there in zip(named, known, strict=True) if there is None]
@@ -57,7 +57,7 @@ def _signed(
     progress: Callable[[int], None],
     cache: SignatureCache,
 ) -> tuple[list[ImageFacts], Signatures, list[Fault]]:
-    """The same of images that are read."""
+    """The same, for images that are not in the cache."""
 
     def read(name: str, path: Path) -> tuple[ImageFacts, NDArray[np.uint8]]:
         facts, image = read_facts(name, path)
@@ -80,7 +80,7 @@ def facts_of(
     progress: Callable[[int], None],
     caches: Sequence[SignatureCache] = (),
 ) -> tuple[list[ImageFacts], list[Fault]]:
-    """Facts of images, by reading and decoding each that none of ``caches`` knows."""
+    """Facts of images; those that none of ``caches`` knows are read and decoded."""
 
     def read(name: str, path: Path) -> ImageFacts:
         known = (cache.find_facts(name, path) for cache in caches)

@@ -1,9 +1,9 @@
 """Finds all pairs of codes within a radius exactly, as a stream of blocks.
 
-Two ways find the same pairs. With tables of substrings, as of multi-index hashing, each code is
-compared with those alone that are in the same few buckets; all codes are compared where that takes
-less time: few codes, or a large radius. A cost model decides, before and after the tables are
-filled, since codes that crowd in few buckets are known only then.
+Two methods find the same pairs. With tables of substrings, as in multi-index hashing, each code is
+compared only with the codes in the same few buckets. With few codes, or a large radius, it is
+faster to compare all codes. A cost model decides before the tables are filled, and again after
+that, because only then is it known whether codes crowd in few buckets.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _FIRST_WIDTH: Final = 64
 _ALL_KEPT: Final = read_only(np.empty(0, np.uint8))
 
 _MAX_ROWS: Final = 1 << 40
-"""Row numbers take 40 bits of a key."""
+"""Most rows: row numbers take 40 bits of a key."""
 
 
 class PairBlock(NamedTuple):
@@ -96,7 +96,7 @@ def hamming_join(
     """Find all pairs of codes within a radius, exactly, ordered by (left, right).
 
     Memory does not depend on the number of pairs: a block has about a million of them, or more
-    where a single left row has. All pairs of a left row are in one block. The tables take 8 bytes
+    if a single left row has more. All pairs of a left row are in one block. The tables take 8 bytes
     per row and substring.
 
     Parameters
@@ -111,7 +111,7 @@ def hamming_join(
     radius
         Largest distance, in bits, from 0 to ``n_bits``.
     engine
-        ``tables`` or ``scan``, see above; ``numpy`` compares all codes without compiled kernels;
+        ``tables``, or ``scan`` to compare all codes; ``numpy`` does this without compiled kernels;
         ``auto`` decides. The pairs are the same.
     n_threads
         Number of threads; one per CPU by default.
@@ -156,7 +156,7 @@ class _Sides:
         return Workload(len(self.right), self.right.shape[1])
 
     def scan_cost(self) -> float:
-        """Cost of comparing one left code with all right ones, many left codes at once."""
+        """Cost per left code of comparing it with all right ones, with many left codes at once."""
         return self.workload.scan(_MAX_LEFT)
 
 
@@ -176,7 +176,7 @@ class _Found(NamedTuple):
 
 
 _Engine: TypeAlias = Callable[[int, int], _Found]
-"""Finds the pairs of the left codes from one number on, up to another or fewer of them."""
+"""Finds the pairs of the left codes from one number to another, or of the first of these."""
 
 
 def _joined(sides: _Sides, engine: JoinEngine, n_threads: int) -> Iterator[PairBlock]:
@@ -195,7 +195,7 @@ def _joined(sides: _Sides, engine: JoinEngine, n_threads: int) -> Iterator[PairB
 
 
 def _stream(engine: _Engine, n_left: int, most: int, n_threads: int) -> Iterator[PairBlock]:
-    """Yield the pairs in order; a call takes as many left codes as one block has pairs of."""
+    """Yield the pairs in order; a call takes about as many left codes as fill one block."""
     first, width = 0, min(most, _FIRST_WIDTH)
     while first < n_left:
         starts = range(first, min(first + n_threads * width, n_left), width)
@@ -206,7 +206,7 @@ def _stream(engine: _Engine, n_left: int, most: int, n_threads: int) -> Iterator
                 yield found.pairs
             first = at + found.n_done
             largest = max(largest, len(found.pairs.left))
-            if first < min(at + width, n_left):  # the calls behind it are repeated with less
+            if first < min(at + width, n_left):  # later calls are repeated with fewer codes
                 width = max(1, found.n_done or width // 2)
                 break
         else:
@@ -298,8 +298,8 @@ def _tables(sides: _Sides, is_wanted: bool, n_threads: int) -> Tables | None:
 def _splits(sides: _Sides) -> Iterator[tuple[int, ...]]:
     """Lengths of the substrings to choose from.
 
-    With more than ``radius`` substrings, a near code has one of the first ``radius + 1`` in common,
-    so that no others are needed.
+    If there are more than ``radius`` substrings, near codes have one of the first ``radius + 1`` in
+    common, so no others are needed.
     """
     fewest = -(-sides.n_bits // MAX_LENGTH)
     for n_tables in range(fewest, max(fewest, sides.n_bits // _MIN_LENGTH) + 1):

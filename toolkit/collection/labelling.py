@@ -1,4 +1,4 @@
-"""Labels of the images that a bank gets from its folder, by the bank's own rule."""
+"""Labels of new images of a folder, by the rule that its bank's labels follow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hashkit.bank.header import BankHeader
 __all__ = ["FolderLabels"]
 
 _DEPTHS = (0, 1)
-"""Which part of a name can be the class: the first one, or the second one after train and test."""
+"""Which part of a name can be the class: the first, or the second after train and test."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +22,12 @@ class FolderLabels:
     """The rule by which a bank labels images.
 
     A name that has a label keeps it. If all labels of a bank are those of the subfolders, new
-    images get theirs so; otherwise they have none.
+    images are labelled in the same way; otherwise they get none.
 
     Attributes
     ----------
     header
-        Of the bank.
+        Header of the bank.
     by_name
         Labels of rows by name: numbers, or multi-hot rows.
     depth
@@ -42,7 +42,7 @@ class FolderLabels:
     def of_rows(
         cls, header: BankHeader, names: Sequence[str], labels: NDArray[Any] | None
     ) -> FolderLabels:
-        """The rule of rows with ``names`` and ``labels``, of a bank with this header."""
+        """The rule of a bank with this header, whose rows have ``names`` and ``labels``."""
         if header.label_kind == "none" or labels is None:
             return cls(header, {})
         by_name = dict(zip(names, np.asarray(labels), strict=True))
@@ -55,7 +55,7 @@ class FolderLabels:
     def labels_of(
         self, names: Sequence[str], earlier: Sequence[str | None]
     ) -> NDArray[np.int64] | None:
-        """Labels of new rows, as a bank takes them; None for a bank without labels.
+        """Labels of new rows, in the form that a bank takes; None for a bank without labels.
 
         Parameters
         ----------
@@ -93,6 +93,6 @@ def _fits(numbers: Mapping[str, int], by_name: Mapping[str, Any], depth: int) ->
 
 
 def _number(numbers: Mapping[str, int], name: str, depth: int) -> int:
-    """The label of an image's subfolder; -1 if it is no class."""
+    """The label of an image's subfolder; -1 if it is not a class."""
     folders = name.split("/")[:-1]
     return numbers.get(folders[depth], -1) if len(folders) > depth else -1

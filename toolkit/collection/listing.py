@@ -34,14 +34,14 @@ class Listing:
     mtimes_ns
         int64 [n], time of the last change, nanoseconds since 1970.
     faults
-        Images that have no such entry: those whose size and time cannot be read, and those whose
-        names are not UTF-8, which no bank can hold.
+        Images that are not listed because their size and time cannot be read, or because their
+        names are not UTF-8 and cannot be stored in a bank.
     unknown
-        Names, or prefixes of names that end with a slash, whose images may or may not be there:
-        files and folders that may not be read, images that need an extra which is not installed,
-        and links to folders that lead nowhere.
+        Names, or prefixes of names that end with a slash, whose images may or may not exist: files
+        and folders without read permission, images that need an extra that is not installed, and
+        broken links to folders.
     left_out
-        What else the folder has, a line for each kind.
+        What else the folder contains, one line for each kind.
     """
 
     folder: Path
@@ -56,7 +56,7 @@ class Listing:
         return len(self.names)
 
     def is_unknown(self, name: str) -> bool:
-        """Whether it is unknown if an image of this name is there."""
+        """Whether it is unknown if an image of this name exists."""
         names, beginnings = self._unknown_names
         return name in names or name.startswith(beginnings)
 
@@ -69,8 +69,8 @@ class Listing:
 def list_folder(folder: str | os.PathLike[str]) -> Listing:
     """List the images of a folder and its subfolders, in one walk that opens no file.
 
-    Images are recognised as `hashkit.datasets.folders.open_image_folder` does it. No folder is
-    read twice, whatever links lead to it.
+    Images are recognised as in `hashkit.datasets.folders.open_image_folder`. No folder is read
+    twice, whatever links lead to it.
 
     Raises
     ------
@@ -111,12 +111,12 @@ def _unreadable(found: Found, folder: Path) -> Iterator[Fault]:
 
 
 def _is_gone(error: OSError) -> bool:
-    """Whether a link leads nowhere, or the file was removed during the walk."""
+    """Whether a link is broken, or the file was removed during the walk."""
     return isinstance(error, FileNotFoundError | NotADirectoryError)
 
 
 def _without_nameless(found: Found, folder: Path) -> Iterator[Fault]:
-    """Take names that are not UTF-8 out of what was found."""
+    """Remove names that are not UTF-8 from what was found, and yield a fault for each."""
     if is_utf8("".join(found.names)):
         return
     listed = list(zip(found.names, found.statuses, strict=True))

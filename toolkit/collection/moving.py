@@ -1,7 +1,7 @@
-"""Moves duplicates into another folder, with a journal by which all of it can be undone.
+"""Moves duplicates into another folder, with a journal by which every move can be undone.
 
 The journal is on the disk before the first file moves. Each of its entries says where a file was,
-where it goes, and its digest; so what a killed process did can be told from the files themselves.
+where it goes, and its digest, so the files themselves show what a killed process has done.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _VERSION: Final = 1
 
 @dataclasses.dataclass(frozen=True)
 class _Move:
-    """One file: where it was, where it goes, and BLAKE2b of 16 bytes, hexadecimal."""
+    """One file: where it was, where it goes, and its 16-byte BLAKE2b digest, hexadecimal."""
 
     source: str
     target: str
@@ -56,11 +56,11 @@ class MoveReport:
     Attributes
     ----------
     journal
-        The file that undoes it; None if there was nothing to move.
+        Path of the journal, which can undo the moves; None if there was nothing to move.
     moved
         Old and new path of each file that was moved.
     faults
-        Files that were left where they are, one line each.
+        Files that were not moved, one line each.
     """
 
     journal: Path | None
@@ -77,7 +77,7 @@ class UndoReport:
     restored
         Number of files that are back where they were.
     n_unmoved
-        Number of files that had never left, or were back already.
+        Number of files that were never moved, or were back already.
     faults
         Files that could not be moved back, one line each.
     """
@@ -88,7 +88,7 @@ class UndoReport:
 
 
 def check_target(folder: Path, images: Path | None) -> None:
-    """Check the folder that duplicates are to be moved to.
+    """Check the folder to which duplicates are to be moved.
 
     Raises
     ------
@@ -119,11 +119,11 @@ def move_duplicates(
     Parameters
     ----------
     groups
-        Those of `Duplicates.groups` to move, whole.
+        The groups of `Duplicates.groups` to move, each unchanged.
     folder
         Where they go, under their names; made if it does not exist.
     progress
-        Called with the number of files done, and of all.
+        Called with the number of files done, and of all files.
     begun
         Called with the journal's path before the first file moves.
 
@@ -131,7 +131,7 @@ def move_duplicates(
     -------
     MoveReport
         With ``journal``, the path for `undo_moves` (None if nothing was moved), ``moved``, pairs of
-        the old and the new path, and ``faults``, one line per file that was left.
+        the old and the new path, and ``faults``, one line per file that was not moved.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def undo_moves(
     journal
         `MoveReport.journal`: a file in the folder to which they were moved.
     progress
-        Called with the number of files done, and of all.
+        Called with the number of files done, and of all files.
 
     Returns
     -------
@@ -243,9 +243,9 @@ def _folder_of(image: ImageFacts) -> Path | None:
 
 
 def _free_names(folder: Path, images: Sequence[ImageFacts]) -> Iterator[Path]:
-    """A path in the folder for each image that nothing has, on any file system.
+    """For each image, a path in the folder that is not taken, on any file system.
 
-    The path may have the file itself, which a killed move left.
+    A killed move may have left the image's own file at the path; such a path counts as free.
     """
     taken: set[str] = set()
     for image in images:
@@ -305,10 +305,10 @@ def _is_absolute(path: str) -> bool:
 
 
 def _undo(one: _Move, home: Path) -> tuple[str, bool]:
-    """Undo one move: what is wrong, if anything, and whether the file came back.
+    """Undo one move; returns what is wrong, if anything, and whether the file came back.
 
-    Files are taken from ``home`` alone, the journal's folder: a journal from somebody else moves or
-    removes nothing elsewhere.
+    Files are taken only from ``home``, the journal's folder, so a journal from somebody else cannot
+    move or remove anything elsewhere.
     """
     source, target = Path(one.source), Path(one.target)
     if not _real(target.parent).is_relative_to(home):
@@ -324,7 +324,7 @@ def _undo(one: _Move, home: Path) -> tuple[str, bool]:
             return f"{target}: changed since it was moved; not moved back", False
         move_file(target, source, bytes.fromhex(one.digest))
         return "", True
-    # Both are there: the process was killed before it removed the source, or they are others.
+    # Both exist: the process was killed before it removed the source, or they are other files.
     is_whole = blake2b_of(source).hex() == one.digest
     if not is_whole or (target.stat().st_size and blake2b_of(target).hex() != one.digest):
         return f"{target}: not moved back, because another file is at {source}", False
@@ -333,7 +333,7 @@ def _undo(one: _Move, home: Path) -> tuple[str, bool]:
 
 
 def _remove_empty(folder: Path, top: Path) -> None:
-    """Remove folders that are empty now, below the journal's."""
+    """Remove a folder and its parents below ``top`` that are empty now."""
     with contextlib.suppress(OSError):
         while folder != top and folder.is_relative_to(top):
             folder.rmdir()

@@ -1,7 +1,7 @@
 """Finds pairs of pictures that are copies of each other, by codes and then by pixels.
 
-Codes give candidates: perceptual hashes compared in the eight positions, and learned codes where
-they are there, each within a loose radius. They miss different changes: hashes see colours and
+Codes give candidates: perceptual hashes compared in the eight positions, and learned codes if
+available, each within a loose radius. They miss different changes: hashes see colours and
 quality change and miss crops, learned codes the other way round. Every candidate is then verified
 by its thumbnails (`hashkit.collection.verification`), and pairs below a threshold are dropped.
 """
@@ -38,15 +38,15 @@ _LEARNED_RADIUS: Final = 88
 """Bits of 256 by which learned codes of candidates differ at most."""
 
 _MOST_CANDIDATES: Final = 20
-"""Candidates per picture and kind of code: the nearest."""
+"""Most candidates per picture and kind of code; the nearest are taken."""
 
 THRESHOLD: Final = 0.75
 """Score from which a pair counts as copies: precision .99 on photographs that were not measured."""
 
 _LEAST_TEXTURE: Final = 9.0
-"""Blocks with texture, of 64, below which a picture cannot be verified. Of 666 pairs of smooth
-parts of photographs (not those measured), 39 passed for copies without this rule, and 3 do with it;
-it costs half a percent of the copies."""
+"""Number of blocks with texture, of 64, below which a picture cannot be verified. Of 666 pairs of
+smooth parts of photographs (not those measured), 39 passed for copies without this rule, and 3 do
+with it; it costs half a percent of the copies."""
 
 _CHUNK: Final = 64
 """Pairs that a thread verifies before progress is reported."""
@@ -62,7 +62,7 @@ class Candidates(NamedTuple):
     distance
         int64 [m], bits of 256 by which their hashes differ in the best position.
     position
-        int64 [m], that position: the one into which the left picture must be brought.
+        int64 [m], that position, into which the left picture must be turned.
     """
 
     left: NDArray[np.int64]
@@ -106,13 +106,13 @@ def near_pairs(
     Parameters
     ----------
     signatures
-        Of n pictures.
+        Signatures of n pictures.
     threshold
-        Least score, 0 to 1.
+        Minimum score of a pair, 0 to 1.
     n_threads
         Number of threads; one per CPU by default.
     progress
-        Called with the number of candidates that are verified, and of all.
+        Called with the number of candidates that are verified, and of all candidates.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def find_candidates(
     Parameters
     ----------
     signatures
-        Of n pictures.
+        Signatures of n pictures.
     most
         Candidates per picture and kind of code.
     n_threads
@@ -196,8 +196,8 @@ def find_candidates(
 _ONE_OF_EACH: Final = tuple(
     position for position in range(N_POSITIONS) if position <= inverse_position(position)
 )
-"""Positions of which no two undo each other: A turned left is near B where B turned right is near
-A, which the join of all pictures with all finds."""
+"""Positions of which no two undo each other. The others are not needed: if A turned left is near B,
+then B turned right is near A, and the join compares all pictures with all."""
 
 
 def _nearest(

@@ -23,7 +23,7 @@ __all__ = ["Known", "Plan", "check_removals", "known_rows", "make_plan", "no_row
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """An image whose code a row of the bank has.
+    """An image whose code is in a row of the bank.
 
     Attributes
     ----------
@@ -51,12 +51,11 @@ class Plan:
     n_live
         Rows of the bank that are not deleted.
     n_unchanged
-        Images whose rows stay, or stay but for the time of the file.
+        Images whose rows stay; at most the time of the file changes.
     left_deleted
         Images that a user deleted, and that stay deleted, with their rows.
     kept
-        int64 [n], rows of which it is unknown whether their files are there; they are among the
-        unchanged.
+        int64 [n], rows for which it is unknown whether their files exist; they count as unchanged.
     moved
         Images that have the content of a row whose file is gone.
     refreshed
@@ -120,12 +119,12 @@ def make_plan(
 ) -> Plan:
     """Compare a folder with the rows of a bank; see `hashkit.collection.changes.compare`.
 
-    It reads the files whose time changed, and the new ones that are as large as one that is gone.
+    It reads the files whose time changed, and the new ones of the same size as one that is gone.
 
     Parameters
     ----------
     progress
-        Called with the number of files that were read, and of all to read.
+        Called with the number of files read so far, and of all files to read.
     """
     changes = compare(listing, known, checksum=checksum)
     candidates = _as_large(listing, changes, known.files)
@@ -179,7 +178,7 @@ def check_removals(plan: Plan, bank: str, *, allow_removals: bool) -> None:
 
 
 def _as_large(listing: Listing, changes: Changes, files: ImageFiles) -> NDArray[np.int64]:
-    """New images that are as large as one that is gone: these may be the same."""
+    """New images of the same size as one that is gone: they may be the same images."""
     sizes = files.sizes[changes.vanished]
     return changes.added[np.isin(listing.sizes[changes.added], sizes)]
 
@@ -187,7 +186,7 @@ def _as_large(listing: Listing, changes: Changes, files: ImageFiles) -> NDArray[
 def _by_content(
     pairs: Pairs, facts: dict[int, FileFacts | Fault], files: ImageFiles
 ) -> tuple[list[Known], list[list[int]], list[Fault]]:
-    """Images with the content of their rows, those with another one, and those not readable."""
+    """Images with the content of their rows, with other content, and those not readable."""
     same, other, unread = [], [], []
     for at, row in pairs.tolist():
         found = facts[at]
@@ -210,7 +209,7 @@ def _moved(
     facts: dict[int, FileFacts | Fault],
     files: ImageFiles,
 ) -> list[Known]:
-    """New images, each with a row of its content whose file is gone; every row at most once."""
+    """New images, each with a row of the same content whose file is gone; each row only once."""
     rows: dict[bytes, list[int]] = {}
     for row in reversed(vanished.tolist()):
         rows.setdefault(files.digests[row].tobytes(), []).append(row)

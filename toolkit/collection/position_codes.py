@@ -20,7 +20,7 @@ from hashkit.kernels.arrays import read_only
 __all__ = ["N_BITS", "N_POSITIONS", "in_position", "inverse_position", "position_codes"]
 
 N_POSITIONS: Final = 8
-"""Four rotations, and the same of the mirror image."""
+"""Four rotations, each also mirrored."""
 
 N_BITS: Final = 256
 _SIDE: Final = 16

@@ -1,4 +1,4 @@
-"""What a sync would do: images are read and decoded as it does, and nothing is encoded."""
+"""Finds out what a sync would do: it reads and decodes images like a sync, but encodes none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Rehearsal"]
 
 _SIZE: Final = (16, 16)
 _RULE: Final = "stretch-bilinear-reduced"
-"""Whether an image can be used does not depend on its size in the model, so the fastest will do."""
+"""The fastest rule: whether an image can be used does not depend on its size in the model."""
 
 _BATCH: Final = 16
 
@@ -41,7 +41,7 @@ class Rehearsal:
     allow_removals
         Whether more than half of the rows may be deleted.
     progress
-        Called with the number of images that are done, of all to read, and of faults.
+        Called with the number of images done, of all images to read, and of faults.
     """
 
     bank_path: Path
@@ -55,7 +55,7 @@ class Rehearsal:
         Raises
         ------
         BankError
-            If the sync would be refused, since too many images cannot be used any more.
+            If the sync would be refused because too many images can no longer be used.
         """
         done = _begun(plan)
         todo = Todo(plan, done)
@@ -64,9 +64,9 @@ class Rehearsal:
         return done
 
     def replace(self, plan: Plan) -> Done:
-        """What a sync would do that encodes all images again.
+        """What a sync that encodes all images again would do.
 
-        Images count as changed, too, that turn out to have the code that they had.
+        Images that would get the same code as before count as changed too.
         """
         of_all = Done()
         everything = np.arange(len(plan.listing))

@@ -25,7 +25,7 @@ from hashkit.inputs.json_lines import read_json_lines
 __all__ = ["Removals", "RemovedRows", "removed_rows_of", "removed_rows_path"]
 
 _MOST_LINES: Final = 100
-"""Lines from which on the list is written as one line again."""
+"""Most lines; a longer list is written as one line again."""
 
 
 def removed_rows_path(bank_path: str | os.PathLike[str]) -> Path:
@@ -79,7 +79,7 @@ class RemovedRows:
     bank_path
         The bank.
     identity
-        Of the bank: another bank of the same path has other rows.
+        Identity of the bank; another bank at the same path has other rows.
 
     Raises
     ------
@@ -153,7 +153,7 @@ class RemovedRows:
 class _RemovedOfShards:
     """The lists of the shards of a set, by rows of the set.
 
-    Rows behind those that the set had when it was opened belong to its last shard.
+    Rows added after the set was opened belong to its last shard.
     """
 
     def __init__(self, banks: JoinedBanks) -> None:

@@ -1,4 +1,4 @@
-"""Replaces a bank by one that is made beside it, of another model or with columns for files."""
+"""Replaces a bank by one that is made beside it, with another model or columns for files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def replace_bank(bank: Bank, plan: Plan, labels: FolderLabels, job: SyncJob) -> 
     bank
         The bank to replace.
     plan
-        How the folder differs from it. What it counts as changed is encoded with the rest.
+        How the folder differs from the bank. Images that it counts as changed are encoded with the
+        others.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def replace_bank(bank: Bank, plan: Plan, labels: FolderLabels, job: SyncJob) -> 
 
 
 def check_readable(bank: AnyBank, plan: Plan, *, allow_removals: bool) -> None:
-    """Refuse to replace a bank of which images cannot be read now.
+    """Refuse to replace a bank if some of its images cannot be read now.
 
     Raises
     ------
@@ -94,7 +95,8 @@ def check_readable(bank: AnyBank, plan: Plan, *, allow_removals: bool) -> None:
 def _counted(bank: Bank, made: Bank, plan: Plan, encoded: Done) -> Done:
     """What changed in the folder.
 
-    A bank that knew nothing of its files counts as changed what has another code of the same model.
+    If the old bank knew nothing about its files, images whose code of the same model differs count
+    as changed.
     """
     broken = {fault.name for fault in encoded.faults}
     names = plan.listing.names
@@ -118,7 +120,7 @@ def _counted(bank: Bank, made: Bank, plan: Plan, encoded: Done) -> Done:
 
 
 def _editor_of(beside: Path, header: BankHeader) -> BankEditor:
-    """Continue the bank that is made, or begin it."""
+    """Continue the bank that is being made, or begin it."""
     if not beside.exists():
         return BankEditor.create(beside, header)
     with Bank.open(beside) as found:

@@ -1,7 +1,7 @@
 """Keeps the signatures of a folder's pictures, so that they are computed once.
 
 One file per folder and model lies in the cache folder, with one line of JSON per picture. Lines are
-appended as pictures are read, so that what a killed process has done is used by the next one.
+appended as pictures are read, so the next process can use what a killed one has computed.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from hashkit.inputs.opening import open_file
 __all__ = ["KnownPicture", "SignatureCache"]
 
 _VERSION: Final = 2
-"""Grows when signatures are computed in another way."""
+"""Increased when signatures are computed in another way."""
 
 _MOST_BYTES: Final = 1_000_000_000
-"""Size from which a file grows no more, some 160,000 pictures, so that it can be read again."""
+"""Size at which a file stops growing, about 160,000 pictures, so that it can be read again."""
 
 _SHAPES: Final = {
     "hashes": (N_POSITIONS, N_BITS // 8),
@@ -67,9 +67,9 @@ class KnownPicture:
     Attributes
     ----------
     facts
-        As they are now.
+        Facts about its file, as it is now.
     signatures
-        Of this one picture.
+        The signatures of this one picture.
     """
 
     facts: ImageFacts
@@ -79,7 +79,7 @@ class KnownPicture:
 class SignatureCache:
     """The signatures of the pictures of a folder.
 
-    A file that cannot be read or written is not used; nothing fails for it.
+    A file that cannot be read or written is ignored, without an error.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class SignatureCache:
         self._lines = self._read()
 
     def find(self, name: str, path: Path) -> KnownPicture | None:
-        """What is kept of a file; None if it is not known, or has another size or time by now."""
+        """What is kept of a file; None if it is unknown, or its size or time has changed."""
         facts = self.find_facts(name, path)
         arrays = None if facts is None else _arrays(self._lines[name])
         if facts is None or arrays is None or (arrays[2] is None) is self._has_learned:
@@ -105,7 +105,7 @@ class SignatureCache:
         return KnownPicture(facts, Signatures(*arrays))
 
     def find_facts(self, name: str, path: Path) -> ImageFacts | None:
-        """The facts that are kept of a file; None as `find`."""
+        """The facts that are kept of a file; None in the same cases as `find`."""
         line = self._lines.get(name)
         if line is None:
             return None
@@ -130,14 +130,14 @@ class SignatureCache:
         )
 
     def add(self, facts: Sequence[ImageFacts], signatures: Signatures) -> None:
-        """Keep pictures; they are in the file when this returns."""
+        """Add pictures; they are in the file when this returns."""
         lines = [_line(one, signatures[at : at + 1]) for at, one in enumerate(facts)]
         try:
             if self.path.exists() and self.path.stat().st_size > _MOST_BYTES:
                 return
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             append_whole(self.path, _text(lines))
-        except OSError:  # a full disk, or a home that cannot be written
+        except OSError:  # a full disk, or a home folder that is not writable
             return
 
     def _read(self) -> dict[str, _Line]:
@@ -152,7 +152,7 @@ class SignatureCache:
         return lines
 
     def _tidy(self, lines: dict[str, _Line], n_listed: int) -> None:
-        """Write the file again if it ends in half a line, or half of it is out of date."""
+        """Rewrite the file if it ends in half a line, or half of it is out of date."""
         try:
             with open_file(self.path) as file:
                 file.seek(-1, os.SEEK_END)

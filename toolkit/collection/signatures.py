@@ -1,8 +1,8 @@
 """What is kept of each picture to find its copies: two codes and a thumbnail, 4.4 KB in all.
 
 All of it is computed from a canvas, the whole picture stretched to 256 x 256 pixels. A crop would
-lose the borders, and every resize or border changes a crop in another way; of stretched pictures,
-each such copy is an axis-parallel part of the other.
+lose the borders, and every resize or added border would change it in another way. If pictures are
+stretched, each such copy is an axis-parallel part of the other.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Signer:
     Parameters
     ----------
     encoder
-        Computes the learned codes; None for none.
+        Computes the learned codes; None for no learned codes.
     """
 
     def __init__(self, encoder: Encoder | None) -> None:
@@ -107,7 +107,7 @@ class Signer:
         Parameters
         ----------
         learned
-            Whether to compute learned codes; None for where their weights are installed.
+            Whether to compute learned codes; None: only if their weights are installed.
         n_threads
             Threads of the network; one per CPU by default.
 
@@ -127,7 +127,7 @@ class Signer:
 
     @property
     def model(self) -> str:
-        """SHA-256 of the model of the learned codes; empty for none."""
+        """SHA-256 of the model of the learned codes; empty without them."""
         return "" if self._encoder is None else self._encoder.model_sha256
 
     def sign(self, canvases: NDArray[np.uint8]) -> Signatures:

@@ -52,7 +52,7 @@ class SyncJob:
         Whether more than half of the rows may be deleted, and whether another runtime or provider
         may add rows.
     progress
-        Called with the number of images that are done, of all to encode, and of faults.
+        Called with the number of images done, of all images to encode, and of faults.
     warn
         Called with a sentence if the codes do not tell images apart.
     """
@@ -85,9 +85,9 @@ def apply_plan(
     labels: FolderLabels,
     job: SyncJob,
 ) -> Done:
-    """Do what a plan says, in commits of about a second, so that a kill loses no more.
+    """Do what a plan says, in commits about every second, so that a kill loses no more.
 
-    Ctrl-C, or an exception of ``job.progress``, commits the images that are encoded.
+    On Ctrl-C, or an exception from ``job.progress``, the images encoded so far are committed.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def apply_plan(
         If an image has to be encoded with another runtime or provider than the bank names.
     BankError
         If the bank cannot be written, or, without ``job.allow_removals``, more than half of its
-        images cannot be used any more.
+        images can no longer be used.
     """
     done = Done(faults=list(plan.faults))
     encoder = job.load_encoder() if plan.n_to_encode else None
@@ -188,7 +188,7 @@ class _Commits:
         files: ImageFiles,
         rows: Sequence[int],
     ) -> None:
-        """Add rows, each in place of one of ``rows``; of -1, in place of none."""
+        """Add rows, each in place of one of ``rows``; -1 for none."""
         self._names += names
         self._codes.append(codes)
         self._files.append(files)
@@ -231,8 +231,8 @@ class _Commits:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Ctrl-C or an exception of the progress function: what is encoded is kept. After an error
-        # of the bank itself nothing more is written.
+        # On Ctrl-C or an exception from the progress function, what is encoded is kept. After an
+        # error of the bank itself, nothing more is written.
         if not isinstance(error, HashkitError):
             self.flush()
 

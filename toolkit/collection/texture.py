@@ -1,7 +1,7 @@
 """How much a thumbnail shows that another picture would not show by chance.
 
-Skies, fog and gradients agree with each other wherever they are laid: all that their blocks have is
-a slope. What is left of a block without its slope is its texture.
+Skies, fog and gradients agree with each other wherever they are placed, because their blocks have
+only a slope. What remains of a block without its slope is its texture.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _AT_ONCE: Final = 1_024
 def texture(thumbnails: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Number of blocks of 8 x 8 pixels with texture, weak texture counting in part: float64 [n].
 
-    The texture of a block is the standard deviation of what the best plane leaves of it.
+    The texture of a block is the standard deviation of its residuals from the best-fitting plane.
 
     Parameters
     ----------

@@ -48,18 +48,18 @@ class Todo:
     Parameters
     ----------
     plan
-        Its changed and added images are meant.
+        The plan with the images: its changed and added ones.
     done
         Counts what becomes of them.
 
     Attributes
     ----------
     names
-        Of the images, below the folder.
+        Names of the images, relative to the folder.
     rows
         The row that each of them replaces; -1 for none.
     n_faults
-        Images of them that cannot be used, so far.
+        Number of images found so far that cannot be used.
     """
 
     def __init__(self, plan: Plan, done: Done) -> None:
@@ -74,7 +74,7 @@ class Todo:
         self._broken: list[int] = []
 
     def known_codes(self, bank: AnyBank) -> dict[bytes, NDArray[np.uint8]]:
-        """Codes of a bank by the digest of the file, of all files that may be one of the images."""
+        """Codes of a bank by the digest of their file, for files that may be one of the images."""
         if bank.files is None:
             return {}
         return codes_by_digest(bank.codes, bank.files, self._sizes)
@@ -85,7 +85,7 @@ class Todo:
         Parameters
         ----------
         rows
-            What the images that can be used replace, from `rows`.
+            The rows that the usable images replace, from `rows`.
         n_encoded
             How many of them were encoded.
         faults
@@ -106,12 +106,12 @@ class Todo:
                 self._broken.append(row)
 
     def broken_rows(self, bank_path: Path, *, allow_removals: bool) -> list[int]:
-        """Rows to delete, since their images cannot be used any more; counts them as removed.
+        """Rows to delete because their images can no longer be used; counts them as removed.
 
         Raises
         ------
         BankError
-            If they are too many, unless ``allow_removals``; see `check_removals`.
+            If there are too many, unless ``allow_removals``; see `check_removals`.
         """
         gone = np.append(self._plan.vanished, np.array(self._broken, np.int64))
         plan = dataclasses.replace(self._plan, vanished=gone)

@@ -23,10 +23,10 @@ _MOST_REFINED: Final = 3
 """Maps that are refined per pair."""
 
 _CERTAIN: Final = 0.9
-"""Score of a likely position at which not even its map is refined."""
+"""Score from which not even the map of a likely position is refined."""
 
 _SURE: Final = 0.8
-"""Score at which no other map is tried."""
+"""Score from which no other map is tried."""
 
 _WHOLE: Final = np.array([1.0, 0.0, 1.0, 0.0])
 """The map of a whole picture to a whole one: see `hashkit.kernels.registration.refine`."""
@@ -41,7 +41,7 @@ class Places(NamedTuple):
         float64 [m], 0 to 1: how much of the texture agrees.
     positions
         int64 [m], 0 to 7: the position of `in_position` into which the left picture must be
-        brought.
+        turned.
     """
 
     scores: NDArray[np.float64]
@@ -80,7 +80,7 @@ def verify(
     Returns
     -------
     Places
-        The best that was found for each pair.
+        The best map that was found for each pair.
     """
     n_pairs = len(left)
     scores, positions = np.zeros(n_pairs), np.zeros(n_pairs, np.int64)

@@ -16,20 +16,20 @@ _QUIET_STEPS: Final = 4
 """After a change, the folder must be quiet for a second: a file may still be being written."""
 
 _LONGEST_BURST_SECONDS: Final = 60.0
-"""Changes that never end are acted on from time to time."""
+"""Longest wait for quiet, so that endless changes are acted on from time to time."""
 
 
 class FolderWatch:
-    """Notices changes in a folder and its subfolders, from when it is made.
+    """Notices changes in a folder and its subfolders from its creation on.
 
-    If the folder vanishes, it waits for it to come back; both count as a change.
+    If the folder vanishes, the watch waits for it to come back; both count as a change.
 
     Parameters
     ----------
     folder
         The folder.
     is_relevant
-        Whether a change of the file at a path counts: those of the bank do not.
+        Whether a change of the file at a path counts; changes of the bank do not.
 
     Raises
     ------
@@ -58,7 +58,7 @@ class FolderWatch:
         Parameters
         ----------
         at_most
-            Return after so many seconds in any case; None to wait for a change.
+            Return after this many seconds in any case; None to wait for a change.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class FolderWatch:
         return identity != self._identity or is_watched != (identity is not None)
 
     def _open(self) -> None:
-        """Begin to watch; the first step starts it."""
+        """Begin to watch; the watch itself starts with the first step."""
         self._identity = _identity_of(self._folder)
         self._changes = None
         if self._identity is not None:

@@ -21,12 +21,12 @@ _PROCESS: Final = uuid.uuid4().hex
 
 @dataclasses.dataclass(frozen=True)
 class DatabaseMark:
-    """What tells a database from others.
+    """What distinguishes a database from others.
 
     Attributes
     ----------
     address
-        Of the object, in this process.
+        Address of the object in this process.
     identity
         Identity of the bank; empty if there is none.
     file

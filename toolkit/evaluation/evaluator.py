@@ -127,7 +127,7 @@ def expected_map(
 def _local(
     query: CodeDatabase | Sequence[CodeDatabase], database: CodeDatabase | Sequence[CodeDatabase]
 ) -> tuple[list[CodeDatabase], LocalEvaluationPart]:
-    """The databases of the queries, and those to rank, checked to have as many bits."""
+    """The databases of the queries, and those to rank, checked to have the same number of bits."""
     queries, databases = _single(query), _single(database)
     for one in queries:
         check_database(one, "the queries")
@@ -136,7 +136,7 @@ def _local(
 
 
 def _single(given: Any) -> list[CodeDatabase]:
-    """Databases one by one: those of a bank set are read where they are, without copies."""
+    """A list of databases; the banks of a bank set are listed, so that they are not copied."""
     if isinstance(given, JoinedBanks):
         return list(given.banks)
     if isinstance(given, Sequence) and not isinstance(given, str | bytes):

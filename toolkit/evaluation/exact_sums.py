@@ -1,7 +1,7 @@
-"""Sums of precisions as whole numbers, which are the same in whatever order they are added.
+"""Sums of precisions as whole numbers, which do not depend on the order of addition.
 
-Sums of floats depend on their order in the last digits. A database may be one bank or cut into any
-shards, on any number of machines, and its results must be the same.
+The last digits of sums of floats depend on the order. A database may be one bank, or divided into
+any shards on any number of machines, and the results must be the same.
 
 A sum is two unsigned integers of 64 bits, [..., 2]: units of 2^-30, and further units of 2^-60,
 fewer than 2^30 (`hashkit.kernels.row_order.add_row_order`). It holds 17 billion precisions of 1.

@@ -55,7 +55,7 @@ def labels_of(one: CodeDatabase, what: str) -> Labels:
     Raises
     ------
     CodesError
-        If they are no labels.
+        If they are not labels.
     EvaluationError
         If there are none, or not one per row.
     """

@@ -99,12 +99,12 @@ class OwnOfSegment:
         return rows
 
     def subtract(self, queries: slice, histograms: NDArray[np.int64]) -> None:
-        """Take the own rows out of histograms [q, n_grades, n_bits + 1] of the slice's queries."""
+        """Subtract the own rows from the slice's histograms, int64 [q, n_grades, n_bits + 1]."""
         numbers, own = self._within(queries)
         histograms[numbers, self.grades[own], 0] -= 1
 
     def _within(self, queries: slice) -> tuple[NDArray[np.int64], slice]:
-        """Numbers within the slice of its queries that have a row here, and their entries."""
+        """Positions in the slice of the queries that have a row here, and the entries of these."""
         start = max(queries.start, self.first_query)
         stop = max(start, min(queries.stop, self.first_query + len(self.places)))
         own = slice(start - self.first_query, stop - self.first_query)
@@ -129,7 +129,7 @@ def find_own_rows(query: CodeDatabase, databases: Sequence[CodeDatabase]) -> Own
 def match_own_rows(
     queries: Sequence[CodeDatabase], databases: Sequence[DatabaseMark]
 ) -> list[OwnRows]:
-    """As `find_own_rows`, for each of several databases of queries, from marks of databases."""
+    """Like `find_own_rows`, for several databases of queries, from marks of the databases."""
     first_query = 0
     found = []
     for query in queries:

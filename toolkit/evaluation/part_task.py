@@ -71,8 +71,8 @@ class EvaluationTask:
 class EvaluationPart(Protocol):
     """One or more consecutive databases of those that are evaluated, here or elsewhere.
 
-    Calls carry all that they need, in any order, so they may be repeated elsewhere. ``rows_done``
-    is called in the driver's process, in all with the number of the part's rows.
+    Each call carries all that it needs, so calls may come in any order and be repeated elsewhere.
+    ``rows_done`` is called in the driver's process; its numbers add up to the part's rows.
     """
 
     def facts(self, drawn: SplitQueries | None) -> Sequence[DatabaseFacts]:

@@ -51,7 +51,7 @@ class EvaluationPlan:
     labels
         Their labels.
     drawn
-        The queries as those of a split, if they are.
+        The queries as those of a split; None if they are not.
     parts
         Each part with its task, in the order of their rows.
     part_rows
@@ -83,7 +83,7 @@ def evaluate_parts(
     queries
         Banks or code sets of the same number of bits and the same classes, one after the other.
     parts
-        In the order of their rows.
+        The parts, in the order of their rows.
     settings
         The other arguments of `hashkit.evaluate`.
     progress
@@ -140,7 +140,7 @@ def plan_parts(
     Raises
     ------
     CodesError, EvaluationError
-        If queries and parts do not go together, or there is nothing to rank.
+        If queries and parts do not match, or there is nothing to rank.
     """
     n_bits = check_bits(queries)
     drawn = split_queries(queries)
@@ -240,7 +240,7 @@ def _after_scoring(
 ) -> list[Any]:
     """Statistics of the bits, the interval of the mean, and that of each group of queries."""
     intervals = [scores.expected[kept], *(scores.expected[rows] for rows in groups.values())]
-    # The first task runs in this thread, where `together` may do what it likes.
+    # The first task, which calls `together`, runs in this thread: `together` may require that.
     tasks: list[Callable[[], Any]] = [
         functools.partial(_bit_statistics, plan, together),
         *(functools.partial(bootstrap_interval, some) for some in intervals),

@@ -80,7 +80,7 @@ class RankStarts(NamedTuple):
     Attributes
     ----------
     rows, hits
-        int64 [q, n_bits + 2], rows and relevant rows; the last column is of rows that are left out.
+        int64 [q, n_bits + 2], rows and relevant rows; the last column counts rows left out.
     """
 
     rows: NDArray[np.int64]
@@ -113,7 +113,7 @@ class Passes:
         Labels of queries and databases.
     own_rows
         The row of each query itself, which is left out of its ranking, in one or several of the
-        databases; None to leave out nothing.
+        databases; None to leave out no rows.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ class Passes:
     def _waves(self, n_chunks: int) -> Iterator[list[_Span]]:
         """Spans processed together: enough for all cores, so one if there are many queries.
 
-        Not more: the ranks of all but the last need their rows counted once more.
+        Not more, because the rows of all but the last must be counted once more for the ranks.
         """
         size = -(-available_cpus() // n_chunks)
         for start in range(0, len(self._spans), size):
@@ -214,7 +214,7 @@ class Passes:
     def _segment(self, span: _Span) -> _Segment:
         database = self._databases[span.database]
         labels = self._labels.rows(span.database, span.first, span.last)
-        # The kernels count up to n_bits, and would write behind the end for damaged codes.
+        # The kernels count up to n_bits; damaged codes would make them write past the end.
         codes = check_codes(
             database.codes[span.first : span.last], self._n_distances - 1, "database codes"
         )

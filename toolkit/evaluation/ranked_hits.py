@@ -50,7 +50,7 @@ class RankedHits:
         n_relevant = int(self._report.n_relevant[query])
         for column, cutoff in enumerate(self._report.map_at):
             hits = is_hit[cutoff]
-            # Every rank is a tie of its own; the last one has all rows behind the cut-off.
+            # Every rank is a tie of its own; the last tie has all rows after the cut-off.
             rest = np.array([n_relevant - hits.sum(), self._n_ranked - len(hits)])
             relevant = np.append(hits, rest[0]).astype(np.int64)[None]
             total = np.append(np.ones(len(hits), np.int64), rest[1])[None]

@@ -2,7 +2,7 @@
 
 If all sets name their classes, labels are matched by name, so that class order and missing classes
 do not matter. If none does, they are matched by number. Names in one set and numbers in another are
-matched if the names are these numbers. A row with a negative label, or a multi-hot
+matched if the names are numbers. A row with a negative label, or a multi-hot
 row of zeros, has no label and is relevant to no query.
 """
 
@@ -38,7 +38,7 @@ Labels: TypeAlias = NDArray[Any]
 
 @dataclasses.dataclass(frozen=True)
 class LabelMatch:
-    """Labels of queries, and what numbers those of databases get; made by `match_facts`.
+    """Labels of queries, and the common numbers of those of databases; made by `match_facts`.
 
     It can be pickled, and needs no labels of databases.
 
@@ -167,7 +167,7 @@ def match_labels(query: CodeDatabase, databases: Sequence[CodeDatabase]) -> Matc
 
 
 def match_facts(query: CodeDatabase, databases: Sequence[LabelFacts]) -> LabelMatch:
-    """As `match_labels`, from facts of the databases' labels."""
+    """Like `match_labels`, from facts of the databases' labels."""
     labels = labels_of(query, "the queries")
     check_labels(labels, len(query))
     n_unlabelled = int(np.count_nonzero(_is_unlabelled(labels)))
@@ -212,9 +212,9 @@ def _numbering(
 
 
 def _values_of_names(own: LabelFacts, sets: Sequence[LabelFacts]) -> NDArray[np.int64] | None:
-    """Numbers that the class names of a set are, for sets without names; None if they are 0, 1, ...
+    """Class names of a set as numbers, to match sets without names; None if they are 0, 1, ...
 
-    The position of a name is no number of its class: text files have none but alphabetical order.
+    The position of a name is not its number: names from text files are in alphabetical order.
     """
     names = own.class_names
     _check_names(own)

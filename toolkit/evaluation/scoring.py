@@ -125,9 +125,9 @@ def score_queries(
     Parameters
     ----------
     parts
-        In the order of their rows; all with the same one or more queries.
+        The parts, in the order of their rows; all with the same queries, at least one.
     rows_done
-        Called with numbers of rows, for each block of queries twice as many in all as there are.
+        Called with numbers of rows, which add up to twice all rows for each block of queries.
     together
         Runs the calls of all parts.
     """

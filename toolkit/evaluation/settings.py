@@ -30,7 +30,7 @@ _CURVE_STEPS: Final = 10  # points of the curve by rank per factor of ten
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSettings:
-    """The arguments of `hashkit.evaluate`, which describes them, besides queries and database.
+    """The arguments of `hashkit.evaluate` except queries and database; see there.
 
     Raises
     ------

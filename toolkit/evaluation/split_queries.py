@@ -1,7 +1,7 @@
 """Leaves the queries of a split out of a bank that holds all images of the split.
 
-The bank of a run on somebody's own images holds them all, so that all of them are found. An
-evaluation ranks the database of the split, which does not have the queries.
+The bank of a run on the user's own images holds all of them, so that all can be found. An
+evaluation ranks the database of the split, which does not contain the queries.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class SplitQueries:
 
 
 def split_queries(queries: Sequence[CodeDatabase]) -> SplitQueries | None:
-    """One or more banks of queries as those of a split; None if they are no split's queries."""
+    """One or more banks of queries as those of a split; None if they are not from a split."""
     drawn = [source for one in queries for source in _sources(one)]
     if not drawn or not all(one.part == "queries" and one.protocol for one in drawn):
         return None
@@ -109,7 +109,7 @@ def _place(source: BankSource) -> str:
 
 
 def _database_part(whole: BankSource, drawn: BankSource, names_sha256: str) -> BankSource:
-    """The image list of the split's database, as a bank of it alone records it."""
+    """The image list of the split's database, as in a bank that contains only this part."""
     n_images = None
     if whole.n_images is not None and drawn.n_images is not None:
         n_images = whole.n_images - drawn.n_images

@@ -107,8 +107,8 @@ class TiedGroups:
             check_cutoff(k, "ks")
         n_queries, n_rows = len(self.rows), self.rows_until[:, -1:]
         ascending, column = np.unique(np.array(ks, np.int64), return_inverse=True)
-        # Of each group the number of ks that end in it or before, which is one search in a short
-        # list; of each k the number of groups that end before it.
+        # For each group, the number of ks that end in it or before, by one search in a short list;
+        # from these, for each k, the number of groups that end before it.
         reached = np.searchsorted(ascending, self.rows_until.ravel(), side="right")
         reached = reached.reshape(self.rows.shape) + (
             np.arange(n_queries)[:, None] * (len(ascending) + 1)
@@ -175,7 +175,7 @@ class TiedGroups:
         return self._ordered_sums(start, _sum_of_reciprocals(_harmonic(start), self._stops))
 
     def _ordered_sums(self, start: Histogram, reciprocals: Scores) -> Scores:
-        """Of each group, the sum of (R + j) / (start + j) over its relevant rows j = 1..r."""
+        """For each group, the sum of (R + j) / (start + j) over its relevant rows j = 1..r."""
         sums: Scores = self.relevant - (start - self.relevant_before) * reciprocals
         return sums
 
@@ -189,7 +189,7 @@ class TiedGroups:
 
     @functools.cached_property
     def _edges(self) -> _Harmonic:
-        """Of the ranks at which groups end, and of 0 before the first: [q, n_bits + 2] each."""
+        """For the ranks at which groups end, and 0 before the first: [q, n_bits + 2] each."""
         return _harmonic(np.pad(self.rows_until, ((0, 0), (1, 0))))
 
     @property
@@ -202,7 +202,7 @@ class TiedGroups:
 
 
 def precision_sums(ties: Ties) -> Scores:
-    """What each of some groups adds, see `TiedGroups.precision_sums`; the shape of the arrays."""
+    """What each of some groups adds, in their shape; see `TiedGroups.precision_sums`."""
     stop = _harmonic(ties.rows_before + ties.ranked)
     return _precision_sums(ties, _sum_of_reciprocals(_harmonic(ties.rows_before), stop))
 

@@ -1,4 +1,4 @@
-"""Addresses of object stores, told from paths of this machine."""
+"""Distinguishes addresses of object stores from paths on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _URL: Final = re.compile(rf"({'|'.join(SCHEMES)}):/+(.*)", re.DOTALL)
 def url_of(path: str | os.PathLike[str]) -> str | None:
     """The address that a path is, such as ``s3://bucket/set``; None if it is a path.
 
-    `pathlib` makes one slash of two, so ``s3:/bucket/set`` is the same address.
+    `pathlib` turns two slashes into one, so ``s3:/bucket/set`` is the same address.
     """
     match = _URL.fullmatch(os.fspath(path))
     if match is None:

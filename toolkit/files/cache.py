@@ -33,9 +33,9 @@ def cannot_write_in_cache(error: OSError, path: Path) -> str:
 
 
 def make_room(folder: Path, n_bytes: int, keep: Collection[Path]) -> None:
-    """Remove the files of a folder that were not used for longest, until there is room for others.
+    """Remove the least recently used files of a folder until there is room for others.
 
-    A file that another process has open stays readable there.
+    A process that has a removed file open can still read it.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def make_room(folder: Path, n_bytes: int, keep: Collection[Path]) -> None:
     Raises
     ------
     BankError
-        If there is no room, in the limit or on the disk.
+        If there is no room, within the limit or on the disk.
     ConfigError
         If ``HASHKIT_CACHE_GB`` is not a number.
     """
@@ -56,7 +56,7 @@ def make_room(folder: Path, n_bytes: int, keep: Collection[Path]) -> None:
         return
     allowed = _allowed_bytes()
     files = []
-    for path in folder.glob("*.h5"):  # of a folder that is not there, none
+    for path in folder.glob("*.h5"):  # none if there is no such folder
         with contextlib.suppress(FileNotFoundError):  # another process may remove some
             files.append((path, path.stat()))
     total = n_bytes + sum(status.st_size for _, status in files)

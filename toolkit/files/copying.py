@@ -10,14 +10,14 @@ from typing import Final, TypeAlias
 __all__ = ["CopyProgress", "copies_reported", "copy_progress"]
 
 CopyProgress: TypeAlias = Callable[[str, int, int], None]
-"""Takes an address, the bytes that are copied, and the bytes in total."""
+"""Called with an address, the bytes copied so far, and the bytes in total."""
 
 _PROGRESS: Final[ContextVar[CopyProgress | None]] = ContextVar("copy progress", default=None)
 
 
 @contextlib.contextmanager
 def copies_reported(progress: CopyProgress) -> Iterator[None]:
-    """Report the progress of copies that this thread begins meanwhile."""
+    """Report the progress of copies that this thread begins within the context."""
     token = _PROGRESS.set(progress)
     try:
         yield
@@ -26,5 +26,5 @@ def copies_reported(progress: CopyProgress) -> Iterator[None]:
 
 
 def copy_progress() -> CopyProgress | None:
-    """Takes the progress of a copy that this thread begins; None if it is not reported."""
+    """The callback for a copy that this thread begins; None if progress is not reported."""
     return _PROGRESS.get()

@@ -15,7 +15,7 @@ LockHeldError = filelock.Timeout
 
 
 def lock_file(path: Path, seconds: float = 0) -> filelock.BaseFileLock:
-    """Take the lock of a file, which is made if it does not exist; ``release`` returns it.
+    """Take the lock of a file, which is made if it does not exist; call ``release`` on the result.
 
     The file is not removed: otherwise two processes could lock two files of the same name. The lock
     belongs to the process, not to a thread: one may take it, and another release it.
@@ -36,7 +36,7 @@ def lock_file(path: Path, seconds: float = 0) -> filelock.BaseFileLock:
     try:
         lock.acquire()
     except filelock.Timeout:
-        if not path.exists():  # the folder takes no files
+        if not path.exists():  # no file can be made in the folder
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
         raise
     return lock

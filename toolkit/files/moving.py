@@ -19,7 +19,7 @@ __all__ = ["blake2b_of", "is_same_file", "move_file"]
 _PIECE_BYTES: Final = 1 << 20
 
 _NO_LINKS: Final = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
-"""Errors of a file system without hard links, or of one that refuses this one."""
+"""Errors of a file system that has no hard links, or refuses this one."""
 
 
 def blake2b_of(path: Path) -> bytes:
@@ -61,7 +61,7 @@ def move_file(source: Path, target: Path, digest: bytes) -> None:
         os.link(source, target)
     except OSError as error:
         if error.errno == errno.EEXIST and is_same_file(source, target):
-            pass  # the end of a move that was killed
+            pass  # completes a move that was killed
         elif error.errno == errno.EXDEV:
             _copy(source, target, digest)
         elif error.errno in _NO_LINKS:

@@ -3,7 +3,7 @@
 A private name is ``.NAME.RANDOM.hashkit-part``, where NAME is the name that the file will get. No
 two processes share one, and no other program uses such names. While a process makes such a file or
 folder, it holds a lock on it (``flock``), which ends with the process. So what a killed process
-left is recognised, and the next process that makes the same file removes it.
+left behind is recognised, and the next process that makes the same file removes it.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ __all__ = [
 _SUFFIX: Final = ".hashkit-part"
 _PRIVATE: Final = re.compile(rf"\.(?P<name>.+)\.[0-9a-f]{{16}}{re.escape(_SUFFIX)}", re.DOTALL)
 _NAME_CHARACTERS: Final = 40
-"""Kept of a target's name: at four bytes each the private name fits every file system."""
+"""Characters kept of a target's name: at four bytes each, the private name fits any file system."""
 
 OPEN_FLAGS: Final = os.O_RDWR | sum(
     getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY")
 )
-"""Flags of `os.open` to read and write a file of our own, never through a link."""
+"""Flags of `os.open` to read and write hashkit's own files, never through a link."""
 
 
 @contextlib.contextmanager
 def private_folder(path: str | os.PathLike[str], parent: Path | None = None) -> Iterator[Path]:
-    """Yield a new empty folder of a private name, which is removed at the end unless renamed.
+    """Yield a new empty folder with a private name, which is removed at the end unless renamed.
 
-    Folders of that kind which killed processes left are removed first.
+    Such folders that killed processes left behind are removed first.
 
     Parameters
     ----------
     path
-        What will be made in it: gives its name.
+        What will be made in the folder; the folder's name is derived from it.
     parent
-        Where it is made; by default beside ``path``.
+        Where the folder is made; by default beside ``path``.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def is_private_name(name: str, target: str | None = None) -> bool:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove the private files that killed processes of this user left for ``path``.
+    """Remove the private files for ``path`` that killed processes of this user left behind.
 
     Files of living processes stay, and so does everything that cannot be removed.
     """
@@ -89,7 +89,7 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
 
 
 def new_private_file(target: Path, mode: int) -> tuple[Path, int]:
-    """Make an empty file of a private name beside ``target``; returns its path and open handle.
+    """Make an empty file with a private name beside ``target``; returns its path and open handle.
 
     The file is locked until the handle is closed.
 
@@ -119,7 +119,7 @@ def held(path: Path) -> Iterator[None]:
     OSError
         If it cannot be opened, or is a link.
     """
-    if os.name == "nt":  # where an open file cannot be renamed, so nothing is held; not tried
+    if os.name == "nt":  # Windows cannot rename an open file, so nothing is held; not tried
         if not path.is_dir():
             path.touch()
         yield
@@ -183,7 +183,7 @@ def _remove_leftovers(name: str, folder: Path) -> None:
 
 def _remove_if_dead(path: Path) -> None:
     is_folder = stat.S_ISDIR(path.lstat().st_mode)
-    if os.name == "nt":  # which refuses to remove an open file; not tried there
+    if os.name == "nt":  # Windows refuses to remove an open file; not tried there
         path.unlink()
         return
     flags = os.O_RDONLY | os.O_DIRECTORY if is_folder else os.O_RDWR | os.O_NONBLOCK

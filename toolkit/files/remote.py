@@ -1,4 +1,4 @@
-"""Files of object stores, copied to this machine by fsspec, which is imported on first use."""
+"""Files in object stores, copied to this machine by fsspec, which is imported on first use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hashkit.messages.foreign_errors import foreign_message
 __all__ = ["copy_remote", "read_remote", "remote_key"]
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
-    "s3": {  # so that an address that does not answer is an error within a minute
+    "s3": {  # an address that does not answer is an error within a minute
         "config_kwargs": {
             "connect_timeout": 10,
             "read_timeout": 60,
@@ -50,7 +50,7 @@ def read_remote(url: str, max_bytes: int) -> bytes:
 
 
 def remote_key(url: str) -> tuple[str, int]:
-    """A text that changes with the content of a file, as far as its store tells; and its size.
+    """A text that changes with the content of a file, as far as the store knows; and its size.
 
     Raises
     ------
@@ -73,10 +73,9 @@ def copy_remote(
     Parameters
     ----------
     check
-        Called with the path of the copy before it gets its name; what it raises is raised.
+        Called with the path of the copy before it gets its name; its exceptions are passed on.
     moved
-        Called with the number of bytes that were copied since the last call; what it raises ends
-        the copy.
+        Called with the number of bytes copied since the last call; an exception ends the copy.
 
     Raises
     ------
@@ -101,7 +100,7 @@ def _get_file(system: Any, path: str, part: Path, moved: Callable[[int], None]) 
     from fsspec.callbacks import Callback
 
     class Counted(Callback):  # type: ignore[misc]  # fsspec has no types
-        """Counts each byte once, also where a store is asked again after an error."""
+        """Counts each byte once, even if a store is asked again after an error."""
 
         n_bytes = 0
 
@@ -133,14 +132,14 @@ def _opened(url: str) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def _named(url: str) -> Iterator[None]:
-    """Let what stores raise become one line that names the address."""
+    """Convert exceptions of stores into one line that names the address."""
     try:
         yield
     except (BankError, MissingExtraError):
         raise
     except FileNotFoundError:
         raise FileNotFoundError(f"{url}: there is no such file") from None
-    except Exception as error:  # each store has errors of its own, of every class
+    except Exception as error:  # each store has its own kinds of errors
         raise BankError(
             f"{url}: cannot be read from the object store ({foreign_message(error)}): check the "
             "address, the network, and the credentials"

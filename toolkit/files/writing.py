@@ -68,7 +68,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         replaced = _replaceable(target)
         remove_leftovers(target)
-        # Until it has the mode of the file that it replaces, nobody else may read it.
+        # Nobody else may read it until it has the mode of the file that it replaces.
         part = _Part(target, 0o666 if replaced is None else 0o600)
         yield part.path
         part.publish(target)
@@ -137,7 +137,7 @@ def append_whole(path: Path, data: bytes, *, is_synced: bool = False) -> None:
         with _opened_to_append(path) as file:
             start, left = file.seek(0, os.SEEK_END), memoryview(data)
             try:
-                while left:  # near a full disk, one call writes a part
+                while left:  # near a full disk, one call may write only a part
                     left = left[file.write(left) :]
                 if is_synced:
                     os.fsync(file.fileno())
@@ -179,12 +179,12 @@ def publish(path: Path, target: Path) -> None:
 
 
 def make_parents(path: Path) -> None:
-    """Make the folders above a file that are missing.
+    """Make the missing folders above a file.
 
     Raises
     ------
     OSError
-        If one cannot be made; `NotADirectoryError` if a file has its name.
+        If one cannot be made; `NotADirectoryError` if there is a file of its name.
     BankError
         If it is the address of an object store.
     """
@@ -208,7 +208,7 @@ def sync_folder(folder: Path) -> None:
         return
     try:
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # one that may be written but not listed
+    except OSError:  # a folder that may be written but not listed
         return
     try:
         os.fsync(handle)
@@ -241,14 +241,14 @@ class _Part:
         except (OSError, NotImplementedError):  # a file system without hard links
             if os.path.lexists(target):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
-            if os.name == "nt":  # which refuses to rename over a file; not tried there
+            if os.name == "nt":  # Windows refuses to rename over a file; not tried there
                 self._close()
             self.path.rename(target)
         sync_folder(target.parent)
 
     def discard(self) -> None:
         """Remove the file unless it was published."""
-        if os.name == "nt":  # which cannot remove an open file
+        if os.name == "nt":  # Windows cannot remove an open file
             self._close()
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
@@ -286,7 +286,7 @@ def _keep_mode(handle: int, replaced: os.stat_result | None) -> None:
         except OSError:
             try:
                 os.fchown(handle, -1, replaced.st_gid)
-            except OSError:  # another group may do what everybody may do
+            except OSError:  # the group is another one: it gets the permissions of everybody
                 mode = mode & ~0o070 | (mode & 0o007) << 3
     os.fchmod(handle, mode)
 

@@ -20,7 +20,7 @@ def write_array(
     pieces: Iterable[NDArray[Any]],
     meter: Meter | None,
 ) -> None:
-    """Write an array in NumPy's format, so that only one piece of its rows is in memory."""
+    """Write an array in NumPy's format, with only one piece of its rows in memory at a time."""
     dtype = np.dtype(dtype)
     header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)

@@ -29,8 +29,8 @@ class ArrowColumns:
     database
         Codes with their names and labels, if any.
     are_vectors
-        Whether codes are lists of bytes, which vector databases search, beside a column ``row``.
-        Otherwise they are one binary value each.
+        Whether codes are lists of bytes, which vector databases search, with a column ``row``.
+        Otherwise each code is one binary value.
 
     Attributes
     ----------

@@ -48,7 +48,7 @@ def write_bank_set(
     Raises
     ------
     BankError, CodesError
-        If the folder exists and ``overwrite`` is False, is no bank set, or cannot be written.
+        If the folder exists and ``overwrite`` is False, is not a bank set, or cannot be written.
     """
     whole_number(n_shards, "shards", 1, MAX_SHARDS)
     try:
@@ -105,12 +105,12 @@ def _write_shards(
 
 
 def _publish(new: Path, folder: Path) -> None:
-    """Give a set that was made in another folder its place."""
+    """Move a set that was made in another folder to its place."""
     from hashkit.bank_set.replacing import replace_set
 
     if not folder.exists() or not any(folder.iterdir()):
         with contextlib.suppress(FileNotFoundError):
-            folder.rmdir()  # Windows renames to no folder that exists
+            folder.rmdir()  # on Windows, a rename cannot replace a folder
         (new / "bankset.json.lock").unlink(missing_ok=True)
         new.rename(folder)
         sync_folder(folder.parent)
@@ -119,7 +119,7 @@ def _publish(new: Path, folder: Path) -> None:
 
 
 class _Rows:
-    """Blocks of rows, taken in other numbers than they come."""
+    """Blocks of rows, to take any number of rows from."""
 
     def __init__(self, blocks: Iterator[RowBlock]) -> None:
         self._blocks = blocks

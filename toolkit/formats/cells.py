@@ -10,7 +10,7 @@ from typing import Final
 __all__ = ["Row", "split_rows"]
 
 _DELIMITERS: Final = "\t;,"
-"""The delimiter of a file is the first of these that it contains; spaces without any."""
+"""The delimiter of a file is the first of these that it contains; spaces if it has none."""
 
 _QUOTED: Final = re.compile(r'"(?:[^"]|"")*"')
 

@@ -17,7 +17,7 @@ _UNKNOWN: Final = "-1"
 def number_classes(class_of_row: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Convert class names of rows to labels, int64 [n], and class names in alphabetical order.
 
-    The name ``-1`` is no class: its rows get the label -1, unknown.
+    The name ``-1`` is not a class: its rows get the label -1, unknown.
     """
     class_names = sorted(set(class_of_row) - {_UNKNOWN})
     numbers = {name: number for number, name in enumerate(class_names)} | {_UNKNOWN: -1}

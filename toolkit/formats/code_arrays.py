@@ -27,14 +27,14 @@ def codes_of_array(codes: NDArray[Any], n_bits: int | None) -> tuple[NDArray[np.
     Raises
     ------
     CodesError
-        If the array has no codes, or could be packed as well as a matrix.
+        If the array has no codes, or could be either packed codes or a matrix.
     """
     if codes.dtype.kind not in "biuf":
         raise CodesError(f"codes must be numbers, not {codes.dtype} {list(codes.shape)}")
     if codes.ndim != 2 or not codes.shape[1]:
         raise CodesError(f"codes must be a matrix with one row per code, not {list(codes.shape)}")
     width = codes.shape[1]
-    # A matrix has as many columns as bits. With 1 bit, so do packed codes, which are 0 and 128.
+    # A matrix has one column per bit. With 1 bit, so do packed codes, whose values are 0 and 128.
     is_matrix = n_bits == width and (width > 1 or bool(np.all(codes <= 1)))
     if codes.dtype == np.uint8 and n_bits is not None and not is_matrix:
         if width != code_size(n_bits):

@@ -20,7 +20,7 @@ __all__ = ["FAISS"]
 
 
 def _read(path: Path, n_bits: int | None) -> CodeSet:
-    """Read the codes of any binary index; ids of its own become the names of the rows."""
+    """Read the codes of any binary index; if it has its own ids, they become the rows' names."""
     found, width = read_faiss(path)
     bits = width if n_bits is None else n_bits
     if code_size(bits) * 8 != width:
@@ -54,7 +54,7 @@ def _write(
 
 
 def _reason(error: Exception) -> str:
-    """Message of an exception, without the leading position in the sources of Faiss."""
+    """Message of an exception, without the position in Faiss's source at its start."""
     text = foreign_message(error)
     return text.rpartition(".cpp:")[2].partition(": ")[2] if ".cpp:" in text else text
 

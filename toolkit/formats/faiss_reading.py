@@ -23,7 +23,7 @@ from hashkit.inputs.text import shown
 __all__ = ["IDENTIFIERS", "FaissCodes", "read_faiss"]
 
 _MAX_DEPTH: Final = 8
-"""Indexes inside indexes: one with ids, over inverted lists, over their quantizer, is three."""
+"""Most levels of indexes inside indexes: ids over inverted lists over a quantizer are three."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +55,8 @@ class _Header:
 def read_faiss(path: Path) -> tuple[FaissCodes, int]:
     """Codes of a binary index and its number of bits.
 
-    Rows are in the order of the file if it numbers them so, or has a table of ids; otherwise in the
-    order of their ids.
+    Rows are in the order of the file if this is how it numbers them, or if it has a table of ids;
+    otherwise in the order of their ids.
 
     Raises
     ------

@@ -76,7 +76,7 @@ class Format:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error about the values of a file begin with its path."""
+    """Prefix errors about the values of a file with its path."""
     try:
         yield
     except CodesError as error:

@@ -25,7 +25,7 @@ def labels_of_array(
     Raises
     ------
     CodesError
-        If the values are no labels.
+        If the values are not labels.
     """
     if labels.dtype.kind in "US" and labels.ndim == 1:
         return number_classes(texts_of_array(labels, "labels"))

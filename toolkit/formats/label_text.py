@@ -1,7 +1,7 @@
 """Labels as text, one per line.
 
 A line is an integer; or 0 or 1 for each class (``0 1 1``, ``0,1,1`` or ``011``); or else a class
-name. Where a file could mean two things it is refused, with what to write instead.
+name. An ambiguous file is refused, and the message says what to write instead.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _NO_CLASSES: Final = frozenset(
     {"class", "class_id", "file", "id", "image", "index", "label", "labels", "name", "path"}
     | {"row", "target"}
 )
-"""Headings of columns that are not 0 or 1 for a class, even where all values are 0 and 1."""
+"""Headings of columns that do not stand for a class, even if all values are 0 and 1."""
 
 _IMAGES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 
 
 def read_label_text(path: Path) -> Labelled:
-    """Read a text file with one label per line, without those that begin with ``#``.
+    """Read a text file with one label per line; lines that begin with ``#`` are left out.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def _single(path: Path, rows: list[Row]) -> Labelled:
 
 
 def _are_bits(path: Path, texts: Sequence[str], kinds: set[str]) -> bool:
-    """Whether digits are 0 or 1 for each class, ``011``, rather than numbers."""
+    """Whether digits such as ``011`` are 0 or 1 for each class, rather than numbers."""
     widths = {len(text) for text in kinds}
     if widths == {1} or len(widths) > 1 or not set("".join(kinds)) <= {"0", "1"}:
         return False

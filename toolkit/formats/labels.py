@@ -25,7 +25,7 @@ _MAX_NAMED: Final = 5
 
 
 def load_labels(path: str | os.PathLike[str]) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Read a file with one label per code: text, a NumPy array, or an array of MATLAB.
+    """Read a file with one label per code: text, a NumPy array, or a MATLAB array.
 
     The content of the file determines which it is.
 
@@ -60,7 +60,7 @@ def load_labels(path: str | os.PathLike[str]) -> tuple[NDArray[Any], tuple[str, 
 
 
 def _only_variable(path: Path, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    """The variable ``labels``, or the only one of a file of MATLAB."""
+    """The variable ``labels`` of a MATLAB file, or its only one."""
     if "labels" in arrays or len(arrays) == 1:
         values = arrays["labels"] if "labels" in arrays else next(iter(arrays.values()))
         return values.T if values.ndim == 2 and len(values) == 1 else values  # a row is a vector

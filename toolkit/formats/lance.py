@@ -6,7 +6,7 @@ column ``code``    list of uint8 with a fixed length, packed bits: what Lance's 
 others             as in a Parquet file
 =================  =============================================================================
 
-A dataset is a folder. Hashkit does not read them: the bank has all that they have.
+A dataset is a folder. hashkit does not read datasets: the bank has everything in them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _write(
     batches = _Batches(columns, meter)
     reader = pyarrow.RecordBatchReader.from_batches(columns.schema, batches.counted())
     try:
-        if is_replaced:  # Lance commits a version whole; then the earlier ones are removed
+        if is_replaced:  # Lance commits a whole version; earlier ones are then removed
             dataset = lance.write_dataset(reader, os.fspath(path), mode="overwrite")
             dataset.cleanup_old_versions(older_than=timedelta(0))
         else:
@@ -107,7 +107,7 @@ def _publish(folder: Path, target: Path) -> None:
 
 
 def _reason(error: OSError, path: Path) -> str:
-    if error.errno is None:  # Lance gives text alone
+    if error.errno is None:  # Lance gives only text
         return f"{path}: cannot be written ({foreign_message(error)})"
     return cannot_write(error, path)
 

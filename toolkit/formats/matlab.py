@@ -1,8 +1,8 @@
 """Reads arrays of numbers from MATLAB's files: level 5 (``-v6``, ``-v7``) and HDF5 (``-v7.3``).
 
 Source: MathWorks, *MAT-File Format*, for level 5. A file is a header of 128 bytes and data
-elements, each of which is a variable, possibly compressed. Variables of other kinds than real
-numbers are left out.
+elements, each of which is a variable, possibly compressed. Variables that are not real numbers
+are left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hashkit.messages.foreign_errors import foreign_message
 __all__ = ["SIGNATURE", "read_mat"]
 
 SIGNATURE: Final = b"MATLAB "
-"""First bytes of the text that all of them begin with."""
+"""First bytes of the text at the start of every MATLAB file."""
 
 _HDF5: Final = b"MATLAB 7.3"
 _HEADER_BYTES: Final = 128
@@ -42,7 +42,7 @@ _TYPES: Final = {
 _CLASSES: Final = {
     6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8",
 }  # fmt: skip
-"""NumPy's types by the number of an array's class; elements may have a smaller one."""
+"""NumPy's types by the number of an array's class; its elements may have a smaller type."""
 _COMPLEX: Final = 0x08
 _CUT: Final = "it is damaged or cut off"
 
@@ -53,7 +53,7 @@ def read_mat(path: Path) -> dict[str, NDArray[Any]]:
     Raises
     ------
     CodesError
-        If the file cannot be read, is damaged, or is of level 4.
+        If the file cannot be read, is damaged, or has level 4.
     """
     try:
         with open_file(path) as file:
@@ -112,7 +112,7 @@ def _elements(data: bytes, order: str) -> Iterator[_Element]:
 
 
 def _variable(element: _Element, path: Path) -> _Variable | None:
-    """The variable of an element of the file; None if it is no array of real numbers."""
+    """The variable of an element of the file; None if it is not an array of real numbers."""
     if element.kind == _COMPRESSED:
         inflated = zlib.decompressobj()
         data = inflated.decompress(element.data, limits().array_bytes)

@@ -1,7 +1,7 @@
 """Reads and writes codes as one array in a ``.npy`` file, without names, labels and bits.
 
-The array is a matrix [n, bits] of 0 and 1, or of -1 and 1; or packed uint8 [n, ceil(bits / 8)], of
-which all bits are taken unless their number is given. Packed codes are written.
+The array is a matrix [n, bits] of 0 and 1, or of -1 and 1; or packed uint8 [n, ceil(bits / 8)], in
+which all bits count unless their number is given. Packed codes are written.
 """
 
 from __future__ import annotations

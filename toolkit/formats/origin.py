@@ -42,7 +42,7 @@ def origin_of(database: CodeDatabase) -> Origin | None:
     """Origin of the codes of a bank, or of a `StoredCodes` that has one; otherwise None."""
     if isinstance(database, CodeSet):
         return database.origin if isinstance(database, StoredCodes) else None
-    if isinstance(database, JoinedBanks):  # of complete shards
+    if isinstance(database, JoinedBanks):  # its shards are complete
         n_consumed = database.banks[-1].n_consumed
         return Origin(database.header, database.sources, n_consumed, is_complete=True)
     from hashkit.bank.reader import Bank  # here, because other formats do not need h5py

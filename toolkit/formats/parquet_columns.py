@@ -17,7 +17,7 @@ from hashkit.inputs.parquet_footer import read_column_sizes
 __all__ = ["ParquetColumns"]
 
 _NUMBER_BYTES: Final = 8
-"""Bytes of a number, or of the place of a text."""
+"""Bytes of a number, or of the offset of a text."""
 
 
 class ParquetColumns:
@@ -69,7 +69,7 @@ class ParquetColumns:
             else self.file.read_row_group(group, columns=[name])
         )
         column = table[name].combine_chunks()
-        if isinstance(column, self._pyarrow.ChunkedArray):  # of an empty table, in old versions
+        if isinstance(column, self._pyarrow.ChunkedArray):  # for an empty table, in old versions
             column = self._pyarrow.concat_arrays(column.chunks)
         if not self._pyarrow.types.is_dictionary(column.type):
             return column

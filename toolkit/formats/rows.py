@@ -38,7 +38,7 @@ def parts_of(database: CodeDatabase) -> Sequence[CodeDatabase]:
 
 
 def first_labels(database: CodeDatabase) -> NDArray[Any] | None:
-    """Labels of the first bank of a set, whose others have the same form; or of all rows."""
+    """Labels of all rows; for a set, of its first bank, as the others have the same form."""
     return parts_of(database)[0].labels
 
 

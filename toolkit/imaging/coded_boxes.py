@@ -1,6 +1,6 @@
 """Finds holes in AVIF and HEIC files: parts of the coded images that are zeros.
 
-Boxes: ISO/IEC 14496-12 and 23008-12. Codes of AV1 and HEVC have no long runs of zeros: HEVC forbids
+Boxes: ISO/IEC 14496-12 and 23008-12. AV1 and HEVC data have no long runs of zeros: HEVC forbids
 three in a row, and AV1 codes what is probable, such as a flat area, in few bits.
 """
 
@@ -13,13 +13,13 @@ from typing import Final
 __all__ = ["check_coded_boxes"]
 
 _HOLE: Final = bytes(512)
-"""What a lost sector of a disk leaves. Blank pictures of 36 million pixels have runs below 32."""
+"""What a lost disk sector leaves. Blank pictures of 36 million pixels have runs shorter than 32."""
 
 _CODED: Final = frozenset({b"av01", b"hvc1"})
 """Types of items that are coded images."""
 
 _MOST_TABLE_BYTES: Final = 2**20
-"""Size of a box that lists items, above which a file is not searched: a thousand take 50 KB."""
+"""Largest list of items; files with a larger one are not searched. A thousand take 50 KB."""
 
 
 def check_coded_boxes(data: bytes) -> None:
@@ -35,13 +35,13 @@ def check_coded_boxes(data: bytes) -> None:
     """
     try:
         places = sorted(_coded_places(data))
-    except (struct.error, IndexError):  # a box is cut off
+    except (struct.error, IndexError):  # a box is truncated
         return
     searched = 0
     for start, end in places:
         if data.find(_HOLE, max(start, searched), end) >= 0:
             raise OSError(f"the image data has a hole: {len(_HOLE)} zeros in a row")
-        searched = max(searched, end)  # places may overlap in a file that is made up
+        searched = max(searched, end)  # places may overlap in a crafted file
 
 
 def _coded_places(data: bytes) -> Iterator[tuple[int, int]]:

@@ -30,7 +30,7 @@ _SEPARATE: Final = 2
 
 
 def to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """Convert a decoded image to RGB; transparent parts show white.
+    """Convert a decoded image to RGB; transparent parts become white.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def _is_signed(image: Image.Image) -> bool:
 def _is_misread(image: Image.Image) -> bool:
     """Whether the channels of a TIFF file have 16 bits each and lie one after another.
 
-    Without compression, Pillow reads such planes as bytes, to a wrong picture.
+    Pillow reads such planes, if not compressed, as bytes, which gives a wrong picture.
     """
     bits = _tag(image, _BITS_PER_SAMPLE)
     return (

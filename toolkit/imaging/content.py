@@ -35,7 +35,7 @@ class FileContent:
     def digest(self) -> bytes:
         """BLAKE2b of 16 bytes, as ``b2sum -l 128`` prints it.
 
-        Without instructions for SHA-256, it takes half the time of that.
+        On a CPU without instructions for SHA-256, it takes half as long as SHA-256.
         """
         return self._digest
 

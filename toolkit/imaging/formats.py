@@ -36,7 +36,7 @@ EXTRA_SUFFIXES: Final = frozenset({".heic", ".heif", ".hif"})
 IMAGE_SUFFIXES: Final = frozenset(suffix for names in _SUFFIXES.values() for suffix in names)
 """Suffixes, in lower case, of the files that count as images when a folder is read."""
 
-# The only parts of Pillow that see a file. Its others are older, and one of them, for PostScript,
+# The only readers of Pillow that get a file. Its others are older, and the one for PostScript
 # starts another program.
 _READERS: Final = {
     "AVIF": ("AvifImagePlugin", "AvifImageFile"),
@@ -93,7 +93,7 @@ _LONGEST_BRANDS: Final = 256
 
 
 def format_of(data: bytes) -> str | None:
-    """Format of an image file by its first bytes; None if it is none that is known.
+    """Format of an image file by its first bytes; None if it is unknown.
 
     ``HEIF`` is known but needs an extra.
     """
@@ -118,14 +118,14 @@ def readable_suffixes() -> frozenset[str]:
 
 
 def open_file(data: bytes, name: str) -> ImageFile.ImageFile:
-    """Open an image file with the one reader that its first bytes call for, without decoding it.
+    """Open an image file with the reader for its first bytes, without decoding it.
 
     `PIL.Image.open` is not used: its limits can be changed by any other code of the process.
 
     Raises
     ------
     UnidentifiedImageError
-        If it is no image file of a known format.
+        If it is not an image file of a known format.
     ImageError
         If its format is not read, or needs something that is not installed; ``name`` is that of
         the image.
@@ -149,7 +149,7 @@ def open_file(data: bytes, name: str) -> ImageFile.ImageFile:
 
 
 def _not_read(data: bytes, name: str) -> Exception:
-    """The error for a file of no format that is read."""
+    """The error for a file whose format is not read."""
     for start, kind in _NOT_READ:
         if start.match(data):
             return ImageError(
@@ -169,7 +169,7 @@ def _factory(kind: str) -> _Factory | None:
         module = importlib.import_module(f"PIL.{module_name}")
     except ImportError:
         return None
-    if not getattr(module, "SUPPORTED", True):  # a Pillow that was built without this format
+    if not getattr(module, "SUPPORTED", True):  # this Pillow was built without the format
         return None
     found: Any = getattr(module, class_name)
     return found  # type: ignore[no-any-return]

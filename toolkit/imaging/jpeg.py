@@ -25,8 +25,8 @@ __all__ = ["check_jpeg", "run_jpeg_kernel"]
 _OTHER_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {*HUFFMAN_FRAMES, DHT, 0xC8, 0xCC}
 _N_TABLES: Final = 8
 _FIRST_COEFFICIENT: Final = 1024 + 512
-"""Largest magnitude of the first coefficient of 8-bit samples times its quantiser, with a margin
-for encoders that go beyond white to avoid ringing."""
+"""Largest magnitude of the first coefficient of 8-bit samples, multiplied by its quantiser, with a
+margin for encoders that exceed white to avoid ringing."""
 
 
 def check_jpeg(data: bytes) -> None:
@@ -46,18 +46,18 @@ def check_jpeg(data: bytes) -> None:
     try:
         problem = checker.check()
     except (IndexError, ValueError, KeyError, struct.error):
-        # Damaged headers before the first scan are for the decoder to judge.
+        # Damaged headers before the first scan are left to the decoder.
         problem = "the headers of a scan are damaged" if checker.n_scans else ""
     if problem:
         raise OSError(f"the image data has a hole: {problem}")
 
 
 def run_jpeg_kernel() -> None:
-    """Check a small file in full, which loads or compiles the kernel for all that follow."""
+    """Check a small file in full, which loads or compiles the kernel for all later files."""
     from PIL import Image
 
     flat = io.BytesIO()
-    # With codes of its own, its data is a run of zeros.
+    # With optimised Huffman codes, its data is a run of zeros.
     Image.new("L", (1_024, 1_024)).save(flat, "jpeg", optimize=True)
     check_jpeg(flat.getvalue())
 

@@ -39,7 +39,7 @@ def reduction(shape: tuple[int, int], size: tuple[int, int]) -> int:
     """Factor by which a ``reduced`` rule divides both sides of a JPEG image: 1, 2, 4 or 8.
 
     It is the largest that leaves the image's shorter side at least twice the model's longer side,
-    so that the resampling that follows still averages over several pixels. Orientation and crop do
+    so that the resampling afterwards still averages over several pixels. Orientation and crop do
     not affect it.
 
     Parameters

@@ -27,17 +27,17 @@ _SAMPLES: Final = 48
 """Text is looked for in every eighth byte. In data without any order, 48 of these are free of
 control characters once in 4,000 places; the bytes between them decide."""
 _NEXT: Final = 8
-"""Samples from a place that was no text to the next one that is looked at: chance may put the first
-place before the text."""
+"""Number of samples from a place that is not text to the next that is tried: by chance, the first
+place may lie before the text."""
 _NOT_TEXT: Final = bytes(
     (byte < 0x20 and byte not in b"\t\n\r") or byte in b"\x7f\xc0\xc1" or byte > 0xF4
     for byte in range(256)
 )
-"""1 for the bytes that text in UTF-8 never has."""
+"""1 for the bytes that do not occur in UTF-8 text."""
 
 
 def has_signs_of_a_hole(data: bytes, start: int) -> bool:
-    """Whether the scans from ``start`` on, the marker of the first, have one of the signs."""
+    """Whether the scans have one of the signs; ``start`` is the marker of the first scan."""
     return (
         has_run(np.frombuffer(data, np.uint8, offset=start))
         or _has_stray_marker(data, start)
@@ -46,7 +46,7 @@ def has_signs_of_a_hole(data: bytes, start: int) -> bool:
 
 
 def _has_stray_marker(data: bytes, start: int) -> bool:
-    """Whether a marker is neither one of a segment nor of a restart; data has stuffed bytes."""
+    """Whether a marker is neither that of a segment nor a restart; data has stuffed bytes."""
     at = start
     while at >= 0:
         mark = data[at : at + 2]
@@ -62,7 +62,7 @@ def _has_stray_marker(data: bytes, start: int) -> bool:
 
 
 def _has_text(data: bytes, start: int) -> bool:
-    """Whether some hundred bytes in a row are text in UTF-8."""
+    """Whether a few hundred bytes in a row are UTF-8 text."""
     is_not_text = data[start::_STEP].translate(_NOT_TEXT)
     at = is_not_text.find(bytes(_SAMPLES))
     while at >= 0:

@@ -1,4 +1,4 @@
-"""Keeps libtiff from printing: what it prints on standard error, Pillow also raises.
+"""Keeps libtiff from printing errors on standard error, which Pillow raises as well.
 
 Pillow turns off libtiff's warnings, for the whole process, but not its errors. They would appear
 between the lines of a command, without the name of the file.
@@ -21,7 +21,7 @@ __all__ = ["silence_libtiff"]
 def silence_libtiff() -> None:
     """Turn off the messages of the libtiff that Pillow's wheels contain.
 
-    Other builds of Pillow keep them. The places on macOS and Windows have not been tried.
+    Other builds of Pillow still print them. The paths for macOS and Windows have not been tried.
     """
     for path in _libraries():
         with contextlib.suppress(OSError, AttributeError):

@@ -26,7 +26,7 @@ _OWN_LOADERS: Final = frozenset({"libtiff"})
 
 
 class _WholeDecoder:
-    """A decoder of Pillow's that raises where the original returns an error code.
+    """A decoder of Pillow that raises an error where the original returns an error code.
 
     Pillow ignores the code of all parts of an image but the last.
     """
@@ -87,14 +87,14 @@ def load_whole(image: Image.Image) -> None:
         image.tile = tiles
         raise
     finally:
-        # Kept, they would be a circle of references that holds the pixels.
+        # If kept, they would form a reference cycle that keeps the pixels alive.
         for name in _REPLACED:
             image.__dict__.pop(name, None)
         image.__dict__.update(before)
 
 
 def _preparer(image: TiffImagePlugin.TiffImageFile) -> Callable[[], None]:
-    """What `ImageFile.load` allocates with, without asking again for Pillow's limit of pixels."""
+    """The ``load_prepare`` of an image, without another check against Pillow's limit of pixels."""
 
     def prepare() -> None:
         if image._im is None:
@@ -105,8 +105,8 @@ def _preparer(image: TiffImagePlugin.TiffImageFile) -> Callable[[], None]:
 
 
 def _reader(image: ImageFile.ImageFile) -> Callable[[int], bytes]:
-    """What `ImageFile.load` reads with; raises at the end of the file."""
-    # A JPEG's own reader adds an end mark to a file that is cut off, if Pillow's setting says so.
+    """The ``load_read`` of an image; raises at the end of the file."""
+    # A JPEG's own reader may add an end mark to a truncated file, if Pillow's setting says so.
     own = image.load_read if isinstance(image, PngImagePlugin.PngImageFile) else None
 
     def read(n_bytes: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Opens the bytes of an image file, with all that is checked before anything is decoded."""
+"""Opens the bytes of an image file, with all checks that come before decoding."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def open_image(
     Raises
     ------
     UnidentifiedImageError
-        If it is no image file of a known format.
+        If it is not an image file of a known format.
     ImageError
         If its format is not available, or ``check_size`` refuses it.
     Exception

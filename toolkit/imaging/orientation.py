@@ -38,7 +38,7 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def exif_of_orientation(orientation: int) -> bytes:
-    """EXIF that states nothing but an orientation, without the mark ``Exif`` of JPEG files."""
+    """EXIF with only an orientation, without the mark ``Exif`` of JPEG files."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     return exif.tobytes().removeprefix(b"Exif\0\0")

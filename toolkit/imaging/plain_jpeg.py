@@ -24,14 +24,14 @@ _MOST_BYTES: Final = 1 << 16
 _START: Final = b"\xff\xd8\xff"
 _JFIF: Final = 0xE0
 _SKIPPED: Final = frozenset({DHT, DRI, COM})
-"""Segments before the first scan that Pillow's reader passes over, or keeps without a look."""
+"""Segments before the first scan that Pillow's reader skips, or keeps without reading them."""
 _MODES: Final = {1: "L", 3: "RGB"}
 _FRAME: Final = struct.Struct(">BHHB")
 
 
 @dataclasses.dataclass(frozen=True)
 class PlainJpeg:
-    """A JPEG file without metadata that say more than its size.
+    """A JPEG file with no metadata but its size and mode.
 
     Attributes
     ----------

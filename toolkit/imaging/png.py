@@ -1,4 +1,4 @@
-"""Keeps of a PNG file what decides its pixels, and checks it.
+"""Keeps the parts of a PNG file that determine its pixels, and checks them.
 
 Metadata may be large, damaged or unpack to megabytes: texts and colour profiles are dropped before
 Pillow, whose limits for them are settings of the whole process, sees the file.
@@ -26,7 +26,7 @@ _TEXTS: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _HEADER_BYTES: Final = 12
 _LONGEST_TEXT: Final = 1 << 20
 _WHITE_OF_DEPTH: Final = {2: 85, 4: 17}
-"""What a grey level of fewer than 8 bits is multiplied by to fill 8."""
+"""Factor that scales a grey level of fewer than 8 bits to 8, by bits."""
 _GREY: Final = 0
 _COLOUR: Final = 2
 
@@ -34,10 +34,10 @@ _XMP_ORIENTATION: Final = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
 
 def needed_chunks(data: bytes) -> bytes:
-    """Only those chunks of a PNG file that decide its pixels.
+    """Only the chunks of a PNG file that determine its pixels.
 
     They are the header, the palette, the transparency, the orientation and the first image. A
-    transparent grey or colour is converted to the 8 bits that Pillow decodes to.
+    transparent grey or colour is converted to the 8 bits to which Pillow decodes.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def _transparency(body: bytes, header: bytes) -> bytes:
 def _orientation_of(kind: bytes, body: bytes) -> bytes | None:
     """The orientation that a chunk states, as an eXIf chunk; None if it states none.
 
-    Photoshop and ImageMagick write it into texts.
+    Photoshop and ImageMagick write it into text chunks.
     """
     if kind == b"eXIf":
         return _chunk(kind, body)

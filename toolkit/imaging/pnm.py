@@ -1,6 +1,6 @@
 """Reads PGM and PPM files of more than 8 bits: the high byte of each value.
 
-Pillow reads such colour one value at a time in Python, and rounds it otherwise than grey.
+Pillow reads such colour one value at a time in Python, and rounds it differently from grey.
 Format: the manual pages `pgm` and `ppm` of Netpbm.
 """
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 __all__ = ["has_run", "runs_in"]
 
 _STEP: Final = 32
-"""Every run of at least three times this length is found, and none of less than this."""
+"""Every run of at least three times this length is found, and none shorter than this."""
 
 _WORD: Final = 4
-"""The most bytes that are repeated, such as fillings of memory and of disks."""
+"""Longest repeated pattern, in bytes, such as those that fill memory and disks."""
 _FLAT: Final = 0x28A28A00
 _FLAT_WORDS: Final = np.array(
     [(_FLAT << i | _FLAT >> (32 - i)) & 0xFFFFFFFF for i in range(32)], np.uint32
@@ -23,7 +23,7 @@ K: a tenth of photographs have some."""
 
 
 def has_run(values: NDArray[np.uint8]) -> bool:
-    """Whether uint8 [n] has a run of one to four bytes repeated; see `_STEP` for its length."""
+    """Whether uint8 [n] has a run that repeats one to four bytes; see `_STEP` for its length."""
     starts = _run_starts(values, _WORD)
     if not len(starts):
         return False
@@ -32,7 +32,7 @@ def has_run(values: NDArray[np.uint8]) -> bool:
 
 
 def _run_starts(values: NDArray[np.uint8], period: int) -> NDArray[np.int64]:
-    """Multiples of `_STEP` from which `_STEP` bytes equal those ``period`` further: int64."""
+    """Multiples of `_STEP` from which `_STEP` bytes equal those ``period`` bytes later: int64."""
     sampled = values[::_STEP]
     starts = np.flatnonzero(sampled[1:] == sampled[:-1]).astype(np.int64) * _STEP
     starts = starts[: np.searchsorted(starts, len(values) - _STEP - period, side="right")]

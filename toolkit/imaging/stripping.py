@@ -1,8 +1,8 @@
 """Image files without metadata: the same pixels, but not where, when and by whom they were taken.
 
-Only what decides how the picture looks is kept: pixels, colour profile, transparency, animation,
+Only what determines how the picture looks is kept: pixels, colour profile, transparency, animation,
 and the orientation, which is written again. What follows the end of the picture is left out too,
-such as the video that some telephones put there.
+such as the video that some phones append.
 
 Formats: ITU-T T.81, annex B; W3C, "Portable Network Graphics (PNG) Specification (Third Edition)",
 section 5; CompuServe, "GIF89a Specification"; RFC 9649 for WebP.
@@ -29,7 +29,7 @@ _PROFILE: Final = b"ICC_PROFILE\0"
 _ADOBE: Final = b"Adobe"
 _JFIF: Final = b"JFIF\0"
 _JFIF_BYTES: Final = 12
-"""Up to the size of a thumbnail, which is left out."""
+"""Bytes before the thumbnail's size; the thumbnail is left out."""
 _END_OF_SCAN: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 
 _PNG_BYTES: Final = 8
@@ -73,7 +73,7 @@ def _jpeg(data: bytes, orientation: int) -> Iterator[bytes]:
     for marker, start, end in _segments(data):
         body = data[start + 4 : end]
         is_jfif = marker == 0xE0 and body.startswith(_JFIF) and len(body) >= _JFIF_BYTES + 2
-        if exif and not is_jfif:  # which comes first
+        if exif and not is_jfif:  # JFIF comes first
             yield _segment(0xE1, exif)
             exif = b""
         if is_jfif:

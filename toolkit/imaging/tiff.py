@@ -1,4 +1,4 @@
-"""Finds TIFF files of which a part of the compressed data is lost.
+"""Finds TIFF files in which part of the compressed data is lost.
 
 libtiff stops at the last pixel of a deflated strip, before the checksum that follows, and accepts
 JPEG data as libjpeg does.
@@ -30,13 +30,13 @@ _NEEDED: Final = frozenset(
 )
 """Tags without which the pixels cannot be read."""
 _TYPE_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Bytes of a value by the number of its type; other types have no place in `_NEEDED`."""
+"""Bytes of a value by the number of its type; tags in `_NEEDED` have no other types."""
 
 
 def check_directory(data: bytes) -> None:
-    """Check that a TIFF file has its first directory, which many programs write behind the pixels.
+    """Check that a TIFF file has its first directory, which many programs write after the pixels.
 
-    Pillow ignores values that are cut off, and then takes the pixels for an unknown kind.
+    Pillow ignores values that are cut off, and then reports pixels of an unknown kind.
 
     Raises
     ------

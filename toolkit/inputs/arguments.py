@@ -1,7 +1,7 @@
-"""Arguments of public functions: of the annotated type, or one line that says what is wrong.
+"""Checks that arguments of public functions have the annotated type; errors are one line.
 
-Numbers of NumPy count as numbers, and arrays of no dimension as their value. Nothing is converted
-with a loss: 2.5 is no whole number, and neither is ``True`` or ``"48"``.
+NumPy's numbers count as numbers, and arrays without dimensions as their value. Nothing is converted
+with a loss: 2.5 is not a whole number, and neither is ``True`` or ``"48"``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _LARGEST: Final = 2**64 - 1
 _OF_64_BITS: Final = "a whole number of at most 64 bits"
 _PATH_BYTES: Final = 4096
 _NAME_BYTES: Final = 255
-"""What Linux permits; longer names raise errors even where a file is only looked for."""
+"""The limit on Linux; longer names raise errors even if a program only checks for a file."""
 
 
 def whole_number(
@@ -62,14 +62,14 @@ def whole_number(
     Parameters
     ----------
     name
-        Of the argument, for the message.
+        Name of the argument, for the message.
     low, high
-        The smallest and the largest value; None for any of 64 bits.
+        The smallest and the largest value; None for any that fits 64 bits.
 
     Raises
     ------
     HashkitError
-        ``error``, if it is no integer, or out of range.
+        ``error``, if it is not an integer, or out of range.
     """
     if type(value) is not int:
         import numpy as np
@@ -100,7 +100,8 @@ def real_number(
     Raises
     ------
     HashkitError
-        ``error``, if it is no number, NaN, infinite (unless ``is_finite`` is False), or too small.
+        ``error``, if it is not a number, is NaN, infinite (unless ``is_finite`` is False), or too
+        small.
     """
     import numpy as np
 
@@ -133,7 +134,7 @@ def argument_shown(value: object) -> str:
 
 
 def checked_arguments_but(*left: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """`checked_arguments`, except for those that the function checks with messages of its own."""
+    """`checked_arguments`, except for arguments that the function itself checks."""
     return functools.partial(checked_arguments, left=left)
 
 
@@ -147,7 +148,7 @@ def checked_arguments(function: Callable[P, R], left: Collection[str] = ()) -> C
     Raises
     ------
     ConfigError
-        By the function returned, if an argument is of another type.
+        Raised by the returned function, if an argument has another type.
     """
     signature = inspect.signature(function)
 
@@ -165,7 +166,7 @@ def checked_arguments(function: Callable[P, R], left: Collection[str] = ()) -> C
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             bound = signature.bind(*args, **kwargs)
-        except TypeError as error:  # which names no function
+        except TypeError as error:  # its text does not name the function
             raise TypeError(f"{function.__qualname__}(): {error}") from None
         for name, annotation in annotations().items():
             if name in bound.arguments:
@@ -181,7 +182,7 @@ def _evaluated(annotation: Any, scope: dict[str, Any]) -> Any:
     one = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
         return get_type_hints(one, scope)["it"]
-    except (NameError, TypeError):  # imported for types alone
+    except (NameError, TypeError):  # a name imported only for types
         return Any
 
 
@@ -205,7 +206,7 @@ def _fitted(value: Any, annotation: Any) -> Any:
     for member in members:
         try:
             fitted = _fitted_one(value, member)
-            # The command line hands on paths: the system's error, in its words, says which one.
+            # Paths from the command line are not checked here: the system's error names them.
             if isinstance(value, str) and any(map(_is_path, members)):
                 _check_lengths(value)
             return fitted
@@ -246,7 +247,7 @@ def _fitted_one(value: Any, annotation: Any) -> Any:
 def _is_one(value: object, kind: type) -> bool:
     """Whether a value is of a class, or has the methods of a protocol.
 
-    Protocols of data, with properties, are left to the function, which says what it takes.
+    Protocols with properties are left to the function, whose message says what it takes.
     """
     if getattr(kind, "_is_protocol", False):
         members = {name: one for name, one in vars(kind).items() if not name.startswith("_")}
@@ -280,7 +281,7 @@ def _none(value: object) -> None:
 
 def _text(value: object) -> str:
     if isinstance(value, str) and "\0" not in value:
-        with contextlib.suppress(UnicodeEncodeError):  # half of a surrogate pair is in no file name
+        with contextlib.suppress(UnicodeEncodeError):  # no file name has half a surrogate pair
             os.fsencode(value)
             return value
     raise ConfigError

@@ -1,7 +1,7 @@
 """Arrays in ``.npy`` files and ``.npz`` archives, without unpickling and within limits.
 
-NumPy's own reader evaluates the header with a tokenizer that raises what it likes on a damaged one,
-and takes the memory that a header asks for before it looks at the data.
+NumPy's own reader parses headers with a tokenizer that may raise any exception on a damaged one,
+and allocates the memory that a header asks for before it looks at the data.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _MAX_HEADER_BYTES: Final = 10_000
 """NumPy's own limit; a header of plain values has 128."""
 
 _WARNED_OF: Final = re.compile(r"\\|[0-9][a-zA-Z_]")
-"""What makes Python's parser warn; no header of numbers or text has it."""
+"""Text that makes Python's parser warn; it is in no header of numbers or text."""
 
 _TYPE: Final = re.compile(r"[<>=|]?[?biufcmMOSUV][0-9]*(\[[a-z]+\])?")
-"""Types as NumPy writes them; of others that it takes, it warns."""
+"""Types as NumPy writes them; for others, it may warn."""
 
 _KINDS: Final = "biufcUS"
 _CHUNK_BYTES: Final = 1 << 24
@@ -67,7 +67,7 @@ def read_npz(
     Returns
     -------
     tuple
-        (arrays, names): those of the wanted arrays that are there, and the names of all.
+        (arrays, names): the wanted arrays that the archive has, and the names of all its arrays.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def _read_member(
     name = f"the array {shown(member.filename.removesuffix('.npy'))}"
     with archive.open(member) as stream:
         values = _Member(stream, member.file_size, path, name, error).read()  # type: ignore[arg-type]
-        stream.read(1)  # the end, where the checksum is compared
+        stream.read(1)  # reading the end compares the checksum
     return values
 
 
@@ -116,7 +116,7 @@ class _Member:
         self._path, self._name, self._error = path, name, error
 
     def read(self) -> NDArray[Any]:
-        """The array, in memory of its own."""
+        """The array, in its own memory."""
         dtype, is_fortran, shape = self._header()
         n_bytes = math.prod(shape) * dtype.itemsize
         if n_bytes != self._left:

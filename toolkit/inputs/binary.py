@@ -40,7 +40,7 @@ class BinaryReader:
         return self._error(f"{self._name}: {found}")
 
     def read(self, n_bytes: int, what: str) -> bytes:
-        """The next bytes; ``what`` says in a message what they are.
+        """The next bytes; ``what`` describes them in messages.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class BinaryReader:
         return values
 
     def expect(self, n_bytes: int, what: str) -> None:
-        """Raise unless this many bytes are left: to call before taking memory for them."""
+        """Raise unless this many bytes are left; to be called before allocating memory for them."""
         if not 0 <= n_bytes <= self._left:
             raise self.fault(
                 f"expected {n_bytes:,} bytes of {what}, found {self._left:,} to the end of the "
@@ -90,7 +90,7 @@ class BinaryReader:
         self._file.seek(n_bytes, os.SEEK_CUR)
 
     def _check_limit(self, limit: str, n_bytes: int, what: str, on_disk: int = 0) -> None:
-        """Raise for a part that is too large: a sparse file may be of any size."""
+        """Raise if a part is too large: a sparse file may have any size."""
         try:
             check_limit(limit, n_bytes, what, self._name, on_disk=on_disk)
         except TooLargeError as error:

@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it: no NaN, no infinity, no key twice, no number beyond 64 bits."""
+"""Strict JSON (RFC 8259): no NaN, infinity, repeated key, or number beyond 64 bits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["json_shown", "parse_json", "read_json"]
 _LARGEST: Final = 2**64
 _MAX_SHOWN: Final = 60
 _MAX_DIGITS: Final = 20
-"""Digits of 2**64; Python refuses to convert more than 4,300, and slowly before that."""
+"""Digits of 2**64; Python refuses to convert more than 4,300, and is slow well before that."""
 
 
 def read_json(path: Path, error: type[HashkitError], remedy: str = "") -> Any:
@@ -32,8 +32,8 @@ def read_json(path: Path, error: type[HashkitError], remedy: str = "") -> Any:
     Raises
     ------
     HashkitError
-        If the file cannot be read or is not JSON; a `FileNotFoundError` passes, as callers say
-        more about a missing file.
+        If the file cannot be read or is not JSON; a `FileNotFoundError` is passed on, because
+        callers say more about a missing file.
     """
     try:
         data = read_file(path, "json_bytes")
@@ -63,7 +63,7 @@ def parse_json(
     error
         The exception to raise.
     allow_nan
-        Whether NaN and infinities are taken.
+        Whether NaN and infinities are allowed.
     remedy
         How to fix a damaged text, for messages.
 
@@ -103,7 +103,7 @@ def json_shown(value: object) -> str:
 
 
 class _JsonError(Exception):
-    """Something that Python's parser takes and this one does not."""
+    """Something that Python's parser accepts and this one does not."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

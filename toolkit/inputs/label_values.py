@@ -13,7 +13,7 @@ from hashkit.inputs.masks import unmasked
 __all__ = ["as_label_array"]
 
 _SIGNED: Final = {1: np.int16, 2: np.int32, 4: np.int64, 8: np.int64}
-"""Signed integers that hold the values of unsigned ones, by bytes; of 8 if the values fit."""
+"""Signed integers that hold the values of unsigned ones, by their bytes; for 8, if they fit."""
 
 _LARGEST_EXACT: Final = 2**53
 """Beyond it a float may stand for several integers."""
@@ -65,7 +65,7 @@ def _from_list(labels: object) -> NDArray[Any]:
 
 
 def _from_floats(array: NDArray[Any]) -> NDArray[np.int64]:
-    if array.dtype.itemsize < 8:  # which could not hold the bound
+    if array.dtype.itemsize < 8:  # too small for the bound
         return _from_floats(array.astype(np.float64))
     is_whole = np.isfinite(array) & (np.abs(array) <= _LARGEST_EXACT) & (array == np.floor(array))
     if not is_whole.all():

@@ -1,4 +1,4 @@
-"""Limits of what a file may make hashkit read or allocate; all of them can be raised.
+"""Limits on what a file can make hashkit read or allocate; all of them can be raised.
 
 A small file can require any amount of memory, for example as a compressed array, an image of a
 single colour, or a sparse file. Readers therefore check sizes before they allocate memory.
@@ -77,7 +77,7 @@ def set_limits(
     Returns
     -------
     Limits
-        The limits before, for example to restore them.
+        The previous limits, for example to restore them.
 
     Raises
     ------
@@ -119,12 +119,12 @@ def check_limit(
     path
         The file.
     on_disk
-        Bytes that the file takes on the disk; as many may be read, whatever the limit.
+        Bytes that the file takes on the disk; this many may be read, whatever the limit.
     """
     allowed = max(getattr(_current, name), on_disk)
     if size > allowed:
         unit = name.rpartition("_")[2]
-        # No errno: what the system would advise for one is about writing.
+        # No errno: the remedies for one are about writing.
         raise TooLargeError(
             0,
             f"{what} has {size:,} {unit}, more than the {allowed:,} allowed; if you trust it, "

@@ -13,9 +13,9 @@ __all__ = ["unmasked"]
 
 
 def unmasked(value: Any, what: str, error: Callable[[str], HashkitError] = CodesError) -> Any:
-    """A value that is no masked array: the array in one without masked entries, others unchanged.
+    """Convert a masked array without masked entries to a plain array; others are unchanged.
 
-    NumPy's functions take the numbers behind a mask or leave them out, each in its own way.
+    Some functions of NumPy use the numbers under a mask, and others leave them out.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def unmasked(value: Any, what: str, error: Callable[[str], HashkitError] = Codes
     Raises
     ------
     HashkitError
-        ``error``, if entries are masked, also in the arrays of a list.
+        ``error``, if entries are masked, including in the arrays of a list.
     """
     if isinstance(value, list | tuple):
         n_masked = sum(_n_masked(one) for one in value if isinstance(one, np.ma.MaskedArray))

@@ -1,8 +1,8 @@
 """Opens files to read them: regular files only, of limited size, and without ever blocking.
 
-A folder may contain pipes, sockets and devices under the names of images, and whoever names a file
-may name one of these. Opening a pipe waits for its other end, reading a device may never end, and a
-sparse file has any size for nothing. All readers open files here.
+A folder may contain pipes, sockets and devices with the names of images, and a user may name one of
+them. Opening a pipe waits for its other end, reading a device may never end, and a sparse file can
+have any size at no cost. All readers open files here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PathText: TypeAlias = str | os.PathLike[str]
 
 _FLAGS: Final = (
     os.O_RDONLY
-    | getattr(os, "O_NONBLOCK", 0)  # for what replaced the file after it was looked at
+    | getattr(os, "O_NONBLOCK", 0)  # a pipe may have replaced the file after the check
     | getattr(os, "O_NOCTTY", 0)
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
@@ -44,7 +44,7 @@ _KINDS: Final = (
     (stat.S_ISBLK, "a device"),
 )
 _BLOCK: Final = 512
-"""Bytes that ``st_blocks`` counts, on all systems that have it."""
+"""Unit of ``st_blocks`` in bytes, on all systems that have it."""
 
 
 class NotAFileError(OSError):
@@ -61,7 +61,7 @@ def check_file(path: PathText) -> os.stat_result:
     """
     try:
         status = os.stat(path)  # noqa: PTH116 - faster, for many small files
-    except ValueError:  # a NUL, which files may have in their texts, but the system in no name
+    except ValueError:  # a NUL, which texts in files may have, but no name on the system
         raise FileNotFoundError(errno.ENOENT, "no file has such a name", os.fspath(path)) from None
     _check_regular(status, path)
     return status
@@ -95,8 +95,8 @@ def open_file(path: PathText, limit: str | None = None, *, buffering: int = -1) 
 def read_with_status(path: PathText, limit: str) -> tuple[bytes, os.stat_result, os.stat_result]:
     """Bytes of a regular file, whose size is limited, and its status before and after reading.
 
-    It makes no more calls of the system than that takes: with threads, each one passes Python's
-    lock on, which for a small file costs more than the call.
+    It makes as few system calls as possible: with threads, each one hands on Python's lock, which
+    costs more than the call if the file is small.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def read_with_status(path: PathText, limit: str) -> tuple[bytes, os.stat_result,
 
 def _opened(path: PathText, limit: str | None) -> tuple[int, os.stat_result]:
     """Handle and status of a regular file; see `open_file`."""
-    check_file(path)  # opening a device may do something
+    check_file(path)  # opening a device may have effects
     handle = os.open(path, _FLAGS)
     try:
         status = os.fstat(handle)
@@ -140,7 +140,7 @@ def read_file(path: PathText, limit: str) -> bytes:
     # Unbuffered: for a small file, allocating a buffer costs more than reading.
     with open_file(path, limit, buffering=0) as file:
         data: bytes | None = file.read()
-    if data is None:  # a file of the system that has nothing to read yet
+    if data is None:  # a system file with nothing to read yet
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), os.fspath(path))
     return data
 
@@ -160,7 +160,7 @@ def read_text(path: PathText, limit: str = "text_bytes", *, encoding: str = "utf
 
 
 def size_on_disk(path: PathText) -> int:
-    """Bytes that a file really takes: fewer than its size if it is sparse, or compressed there."""
+    """Bytes that a file takes on the disk: fewer than its size if it is sparse or compressed."""
     return bytes_on_disk(Path(path).stat())
 
 

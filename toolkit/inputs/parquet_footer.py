@@ -1,7 +1,7 @@
 """Sizes of a Parquet file's columns, read from its footer without pyarrow.
 
-pyarrow ends the process if the metadata of a column is damaged: its C++ code throws there, where
-nothing catches. When it reads the column itself, the same damage is an exception.
+pyarrow ends the process if the metadata of a column is damaged and is read: its C++ code throws an
+exception that nothing catches. If it reads the column itself, the same damage raises an error.
 
 The footer is a Thrift structure in the compact protocol, followed by its length and ``PAR1``:
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md and
@@ -49,7 +49,7 @@ class ColumnSize:
     name
         The column of the schema that it belongs to: the first part of its path.
     n_values
-        Number of values, nulls among them.
+        Number of values, including nulls.
     n_bytes
         Bytes of its pages when they are decompressed.
     path
@@ -163,7 +163,7 @@ class _Compact:
             self._value(kinds & 15, depth + 1)
 
     def _check_room(self, n_values: int) -> None:
-        if n_values > len(self._data) - self._at:  # each takes a byte at least
+        if n_values > len(self._data) - self._at:  # each takes at least a byte
             raise ValueError("the footer is cut off")
 
     def _byte(self) -> int:

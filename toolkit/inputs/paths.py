@@ -1,4 +1,4 @@
-"""Paths from users and from files, which need not be such as the system takes."""
+"""Paths from users and from files, which the system may not accept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["is_file", "with_home"]
 def with_home(path: str | os.PathLike[str]) -> Path:
     """A path with ``~`` or ``~NAME`` at its start replaced by that user's home folder.
 
-    Without such a user, ``~NAME`` is a file or folder of this name if there is one.
+    If there is no such user, ``~NAME`` is the file or folder of this name, if it exists.
 
     Raises
     ------

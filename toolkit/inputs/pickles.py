@@ -18,8 +18,8 @@ __all__ = ["PermittedNames", "read_pickle"]
 PermittedNames: TypeAlias = Mapping[tuple[str, str], Any]
 """What stands for the names of a pickle, by module and name."""
 
-# Not in any file that is read here. The first three take memory of any size for eight bytes; the
-# others give objects that this process may have registered for pickles of its own.
+# Not in any file that is read here. The first three allocate memory of any size for eight bytes;
+# the others return objects that this process may have registered for its own pickles.
 _REFUSED: Final = (
     pickle.BYTEARRAY8,
     pickle.NEXT_BUFFER,
@@ -41,7 +41,7 @@ def read_pickle(
     encoding: str = "ASCII",
     resolve: Callable[[Any], object] | None = None,
 ) -> Any:
-    """Read one pickle from a stream, which stands at the next byte afterwards.
+    """Read one pickle from a stream, which is left at the byte after it.
 
     Parameters
     ----------
@@ -87,8 +87,8 @@ class _ForbiddenNameError(Exception):
 
 
 class _Unpickler(pickle._Unpickler):
-    # The one in Python: the compiled one takes memory for every number up to the largest that a
-    # file gives to an object, 64 GiB for a file of eight bytes.
+    # Written in Python: the compiled one allocates memory for every number up to the largest that
+    # a file gives to an object, 64 GiB for a file of eight bytes.
     permitted: PermittedNames
     resolve: Callable[[Any], object] | None
     stack: list[Any]
@@ -111,7 +111,7 @@ class _Unpickler(pickle._Unpickler):
         return self.resolve(pid)
 
     def _set_state(self) -> None:
-        """In place of the original, which also sets attributes of functions and classes."""
+        """Replaces the original, which also sets attributes of functions and classes."""
         state = self.stack.pop()
         target = self.stack[-1]
         type(target).__setstate__(target, state)

@@ -1,6 +1,6 @@
 """Values of JSON as dataclasses: every field is checked against its annotation.
 
-The checks are those of pydantic's core; its import takes a third of the time of pydantic's, which
+The checks are those of pydantic's core, whose import takes a third of the time of pydantic's; this
 matters because every search reads a bank and a model. The schema is made from the annotations, so a
 new field is checked without further code.
 """
@@ -68,10 +68,10 @@ def dataclass_from(
     remedy: str = "",
     may_have_more: bool = False,
 ) -> T:
-    """Make a dataclass of a JSON object.
+    """Make a dataclass from a JSON object.
 
-    Numbers, texts and bools are not converted, except integers to floats; tuples are made of lists.
-    Fields with a default may be missing.
+    Numbers, texts and bools are not converted, except integers to floats; tuples are made from
+    lists. Fields with a default may be missing.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def _union(members: Sequence[Any]) -> CoreSchema:
 
 
 def _object(kind: type[Any]) -> CoreSchema:
-    """A dataclass of an object with its fields; what its ``__init__`` refuses is a fault."""
+    """Schema of a dataclass: an object with its fields; what ``__init__`` refuses is a fault."""
     from pydantic_core import core_schema as core
 
     def make(values: dict[str, Any]) -> Any:
@@ -205,7 +205,7 @@ def _words(annotation: Any, error: Mapping[str, Any]) -> str:
         return f"{place} is missing"
     where = f"{place}: " if place else ""
     cause = error.get("ctx", {}).get("error")
-    if cause is not None:  # raised by the dataclass, with all that is to be said
+    if cause is not None:  # raised by the dataclass; its message is complete
         return f"{where}{foreign_message(cause)}"
     expected = _EXPECTED.get(error["type"]) or error["msg"].removeprefix("Input should be ")
     return f"{where}expected {expected}, found {json_shown(error['input'])}"
@@ -218,7 +218,7 @@ def _place(steps: tuple[str | int, ...]) -> Iterator[str]:
 
 
 def _nearest(annotation: Any, steps: tuple[str | int, ...]) -> str:
-    """The known name that is most like an unknown one, if any is."""
+    """The known name that is most similar to an unknown one, if any is."""
     *parents, name = steps
     for step in parents:
         annotation = _inner(annotation, step)

@@ -25,7 +25,7 @@ def checked_n_bits(
     Raises
     ------
     HashkitError
-        ``error``, if it is no whole number from 1 to 65,536.
+        ``error``, if it is not a whole number from 1 to 65,536.
     """
     return whole_number(value, name, 1, MAX_BITS, error)
 
@@ -36,7 +36,7 @@ def checked_input_size(height: object, width: object, error: type[HashkitError])
     Raises
     ------
     HashkitError
-        ``error``, if one is no whole number from 1 to 65,536, or the image has more pixels than
+        ``error``, if one is not a whole number from 1 to 65,536, or the image has more pixels than
         `hashkit.set_limits` allows for an image that is read.
     """
     size = (

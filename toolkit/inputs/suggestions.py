@@ -1,4 +1,4 @@
-"""Suggests the name that was meant where an unknown one was given."""
+"""Suggests the name that was meant by an unknown one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ _LEAST_LIKENESS: Final = 0.75
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``did you mean X?`` for the known name that is most like an unknown one; empty if none is."""
+    """``did you mean X?`` for the known name most similar to an unknown one; empty if none is."""
     near = difflib.get_close_matches(name[:_MAX_NAME], known, n=1, cutoff=_LEAST_LIKENESS)
     return f"did you mean {near[0]}?" if near else ""

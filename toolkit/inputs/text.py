@@ -47,7 +47,7 @@ def read_numbered_lines(
     Raises
     ------
     HashkitError
-        If the file cannot be read or is not UTF-8, with the line.
+        If the file cannot be read or is not UTF-8; the message names the line.
     """
     try:
         data = read_file(path, "text_bytes")
@@ -73,7 +73,7 @@ def stream_numbered_lines(
     *,
     keep_spaces: bool = False,
 ) -> Iterator[tuple[int, str]]:
-    """The lines of `read_numbered_lines` without blank ones, of a file of any size.
+    """The lines of `read_numbered_lines` without blank ones, for a file of any size.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def decode_text(
     Raises
     ------
     HashkitError
-        If it is not UTF-8, with the number of the line.
+        If it is not UTF-8; the message names the line.
     """
     if first_line == 1 and data.startswith(_UTF16):
         raise error(f"{path}: expected {what} in UTF-8, found UTF-16: {remedy}")

@@ -44,8 +44,8 @@ def read_torch_weights(
     Returns
     -------
     dict
-        Arrays, float32 or int64, in the order of the file; they are views of ``data``, which
-        cannot be written to, and need not be contiguous.
+        Arrays, float32 or int64, in the order of the file; they are read-only views of
+        ``data``, not necessarily contiguous.
 
     Raises
     ------
@@ -165,7 +165,7 @@ class _Reader:
             if math.prod(tensor.shape) > len(values):  # a stride of 0 repeats values
                 raise ValueError
             n_bytes = values.itemsize
-            return np.ndarray(  # which checks the limits of the buffer
+            return np.ndarray(  # checks the limits of the buffer
                 tensor.shape,
                 values.dtype,
                 buffer=values,

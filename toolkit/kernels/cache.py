@@ -1,8 +1,8 @@
 """Where compiled kernels are kept: in a folder that this process writes, or one that it only reads.
 
-Numba takes the first folder that can be written: ``NUMBA_CACHE_DIR``, the one beside the source, or
-the user's. In an image that is read-only, or where another user installed hashkit, that is not the
-folder in which ``hashkit compile`` left the kernels. So these folders are read too.
+Numba uses the first folder that is writable: ``NUMBA_CACHE_DIR``, the one beside the source, or the
+user's. In a read-only image, or if another user installed hashkit, this is not the folder to which
+``hashkit compile`` wrote the kernels. So folders that are not writable are read too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _UNREADABLE: Final = (OSError, EOFError, pickle.UnpicklingError)
 
 
 def _locator(name: str) -> Any:
-    """A class of Numba's; their names began with an underscore before Numba 0.62."""
+    """A class of Numba, whose name began with an underscore before Numba 0.62."""
     return getattr(caching, name, None) or getattr(caching, f"_{name}")
 
 
@@ -49,7 +49,7 @@ class _SourceFolder(_locator("InTreeCacheLocator")):  # type: ignore[misc]
 
 
 def _reading(locator: type[Any]) -> type[Any]:
-    """Numba's cache of a function in one folder, which is not written."""
+    """Numba's cache of a function in one folder, to read from only."""
     implementation = type(
         "_ReadImplementation", (caching.CompileResultCacheImpl,), {"_locator_classes": [locator]}
     )
@@ -67,13 +67,13 @@ class KernelCache:
     n_loaded, n_compiled
         Versions of the kernel that this process loaded, and that it compiled.
     is_kept
-        Whether what was compiled could be written.
+        Whether compiled versions could be written.
     source
         The file that the kernel is written in.
     found_in
         Folder that the kernel was loaded from or written to; None if there is none.
     reads_others
-        Of all caches: whether folders are read that are not written.
+        For all caches: whether folders that are not written to are read.
     """
 
     reads_others: ClassVar[bool] = True
@@ -81,7 +81,7 @@ class KernelCache:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.source = function.__code__.co_filename
         self._own: Any = caching.NullCache()
-        with contextlib.suppress(RuntimeError):  # Numba found no folder that can be written
+        with contextlib.suppress(RuntimeError):  # Numba found no writable folder
             self._own = caching.FunctionCache(function)
         self._caches = [self._own]
         for kind in _READ:
@@ -95,7 +95,7 @@ class KernelCache:
 
     @property
     def cache_path(self) -> str | None:
-        """Folder that is written; None if there is none."""
+        """Folder that is written to; None if there is none."""
         path: str | None = self._own.cache_path
         return path
 
@@ -119,7 +119,7 @@ class KernelCache:
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Keep a version of the kernel, if its folder still takes files."""
+        """Keep a version of the kernel, if its folder is still writable."""
         self.n_compiled += 1
         try:
             self._own.save_overload(signature, result)
@@ -134,5 +134,5 @@ class KernelCache:
         """Do nothing: the cache is always in use."""
 
     def flush(self) -> None:
-        """Forget what is kept, in the folder that is written."""
+        """Forget what is kept in the folder that is written to."""
         self._own.flush()

@@ -16,12 +16,12 @@ from hashkit.kernels.widths import COUNTS, MAX_PLANE_BITS, PLANES, ROWS, forced_
 __all__ = ["SEVERAL", "batch_time", "scan_kernel", "scan_kernels"]
 
 SEVERAL: Final = 3
-"""Queries from which on other kernels than `ROWS` may be faster."""
+"""Number of queries from which kernels other than `ROWS` may be faster."""
 
 _N_TOGETHER: Final = 4
 
 _PACKED: Final = frozenset((1, 2, 4, 8, 16, 32))
-"""Bytes of a row of which a vector takes whole rows as they lie in memory."""
+"""Bytes per row for which vectors hold whole rows as they lie in memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,19 +33,19 @@ class _Costs:
     row
         Comparing rows as they lie in memory with a query, per bit.
     row_32
-        The same for a row of 32 bits: with scalars beside vectors, it takes as long as one of 64.
+        The same for a whole row of 32 bits; on some CPUs it takes as long as a row of 64 bits.
     transpose, unit
-        Making planes, per bit, and apart from the bits.
+        Making planes: per bit, and independent of the bits.
     plane, below
-        Comparing planes with a query, per bit, and apart from the bits.
+        Comparing planes with a query: per bit, and independent of the bits.
     near
-        How much more a row among the nearest takes where it is compared as it lies in memory than
-        in planes; 0 where that was not measured.
+        Extra time for a row among the nearest if rows are compared as they lie in memory instead
+        of in planes; 0 if not measured.
     copy
         Copying rows for counts, per word of 64 bits.
     count, group
-        Counting with a query, per word, and apart from the words; None where too little is gained
-        to compile that kernel.
+        Counting with a query: per word, and independent of the words; None if the gain is too
+        small to compile that kernel.
     """
 
     row: float
@@ -79,36 +79,36 @@ class _Costs:
 
 _WIDE: Final = _Costs(row=0.0125, row_32=0.4, transpose=0.03, unit=1.2, plane=0.0019, below=0.018)
 """AVX-512 without VPOPCNTDQ: measured on a Xeon (Cascade Lake) at 2.5 GHz with other load, rows
-from memory. Counting by shuffles takes .3 ns per word and query: less than the others for 3 and 4
-queries alone."""
+from memory. Counting by shuffles takes .3 ns per word and query, which is less than the others only
+for 3 and 4 queries."""
 
 _COUNTING: Final = dataclasses.replace(_WIDE, copy=1.4, count=0.074, group=0.068)
 """AVX-512 with VPOPCNTDQ: not measured. Copying and planes are as in `_WIDE`; counting is computed
-from the number of instructions, in agreement with .095 ns that a like loop took per word and query
+from the number of instructions, in agreement with the .095 ns per word and query of a similar loop
 on an EPYC (Zen 5)."""
 
 _NARROW: Final = _Costs(
     row=0.0034, row_32=0.2176, transpose=0.024, unit=0.5, plane=0.0022, below=0.02, near=60.0
 )
-"""Vectors of 256 bits: measured on an EPYC (Zen 3); taken for all other CPUs."""
+"""Vectors of 256 bits: measured on an EPYC (Zen 3); assumed for all other CPUs."""
 
 _OF_THIS_CPU: Final = _COUNTING if HAS_VECTOR_COUNTS else _WIDE if LANES == 8 else _NARROW
 
 
 def scan_kernel(n_queries: int, n_bits: int, near_share: float) -> str:
-    """`ROWS`, `PLANES` or `COUNTS`: the fastest for this CPU, or the one that is asked for.
+    """`ROWS`, `PLANES` or `COUNTS`: the fastest for this CPU, or the one that is forced.
 
     Fewer queries than `SEVERAL` are always compared by `ROWS`.
 
     Parameters
     ----------
     near_share
-        Wanted rows of a query per row of the database.
+        Number of rows wanted per query, divided by the number of database rows.
 
     Raises
     ------
     ConfigError
-        As `hashkit.kernels.widths.forced_kernel`.
+        As `hashkit.kernels.widths.forced_kernel` does.
     """
     if n_queries < SEVERAL:
         return ROWS
@@ -120,7 +120,7 @@ def scan_kernel(n_queries: int, n_bits: int, near_share: float) -> str:
 
 
 def batch_time(n_queries: int, n_bits: int, near_share: float) -> float:
-    """Nanoseconds per row that one thread takes for `SEVERAL` queries or more, about.
+    """Approximate nanoseconds per row of one thread, for `SEVERAL` queries or more.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def scan_kernels(n_bits: int) -> set[str]:
     Raises
     ------
     ConfigError
-        As `hashkit.kernels.widths.forced_kernel`.
+        As `hashkit.kernels.widths.forced_kernel` does.
     """
     forced = forced_kernel(n_bits)
     if forced is not None:

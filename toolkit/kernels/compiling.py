@@ -29,7 +29,7 @@ def kernel(function: Function) -> Function:
 
 
 def is_new(compiled: Callable[..., Any]) -> bool:
-    """Whether the first call of a kernel will compile it: no process kept it."""
+    """Whether the first call of a kernel will compile it, because no process has kept it."""
     cache: KernelCache = compiled._cache  # type: ignore[attr-defined]
     return cache.is_new and not cache.n_compiled
 
@@ -37,8 +37,8 @@ def is_new(compiled: Callable[..., Any]) -> bool:
 def inner_kernel(function: Function) -> Function:
     """Compile a function that only other kernels call; a call from Python raises TypeError.
 
-    Without the code that turns Python's objects into arguments and back, which is compiled and
-    optimised in each caller again, the kernels of an index take a third less time to compile.
+    This leaves out the code that converts arguments from Python and results to Python, which would
+    be compiled again in each caller: the kernels of an index compile in a third less time.
     """
     compiled = numba.njit(
         nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
@@ -73,7 +73,7 @@ def _inlined(function: Function, **options: Any) -> Function:
 
 
 def _closed_to_python(compiled: Any) -> Any:
-    """Numba would jump to the code for Python's objects, although there is none, and crash."""
+    """Let a call from Python raise; Numba would jump to code that was left out, and crash."""
 
     def refuse(*_: object) -> None:
         raise TypeError(f"{compiled.py_func.__name__} can only be called by kernels")

@@ -15,7 +15,7 @@ SIDE = 64
 """Pixels of a side of a thumbnail."""
 
 N_POSITIONS = 8
-"""Four rotations, and the same of the mirror image."""
+"""Four rotations, each also mirrored."""
 
 # Correlation of 16 x 16 pixels below which a map is not refined: of 250 hard copies, 2 % are below
 # it, and 60 % of other candidates.
@@ -109,7 +109,7 @@ def score_maps(
 ) -> None:
     """Score pairs of thumbnails, each by a map that is refined.
 
-    A map is refined at half the size, then at full size where that is promising.
+    A map is refined at half the size, then at full size if it is promising.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def score_maps(
     left, right
         int64 [m], the pairs.
     positions
-        int64 [m], the position into which the left picture must be brought.
+        int64 [m], the position into which the left picture must be turned.
     is_within
         bool [m], whether the left picture is a part of the right one, instead of the reverse.
     starts
@@ -136,7 +136,7 @@ def score_maps(
         one = _in_position(thumbnails[moving].astype(np.float32), position)
         other = thumbnails[fixed].astype(np.float32)
         start = starts[pair]
-        # Text over a picture may lead the refinement astray where the start was right.
+        # Text over a picture may mislead the refinement although the start was right.
         best = _scored(one, other, start)
         if best < certain:
             half_one, half_other = _smaller(one, 2), _smaller(other, 2)

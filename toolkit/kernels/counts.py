@@ -2,9 +2,9 @@
 
 A block of rows that stays in a level-1 cache is copied into *groups*: the first word of 64 rows,
 their second word, and so on, so that a code of any length is a number of words and a vector holds
-one word of 8 rows. Each group is compared with four queries at a time. LLVM makes of the population
-counts what the CPU has: ``vpopcntq`` on AVX-512 with VPOPCNTDQ, shuffles on other x86, ``cnt`` on
-ARM.
+one word of 8 rows. Each group is compared with four queries at a time. LLVM compiles the population
+counts to what the CPU has: ``vpopcntq`` on AVX-512 with VPOPCNTDQ, shuffles on other x86, ``cnt``
+on ARM.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def block_words(size: int) -> int:
 
 
 def quad_words(query_words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The words of queries, uint64 [q, n_words], with as many more that q is a multiple of 4."""
+    """The words of queries, uint64 [q, n_words], padded so that q is a multiple of 4."""
     return np.pad(query_words, ((0, -len(query_words) % N_TOGETHER), (0, 0)))
 
 
@@ -88,7 +88,7 @@ def scan_counts(
     block_rows = GROUP_ROWS * max(1, BLOCK_BYTES // group_bytes)
     begin = (-int64(memory.ctypes.data) & 63) >> 3
     buffer = uint64(memory.ctypes.data) + uint64(8 * begin)
-    bounds = np.zeros(N_TOGETHER, np.int64)  # 0, below which there is nothing, without a query
+    bounds = np.zeros(N_TOGETHER, np.int64)  # 0 without a query: nothing is below it
     near = np.empty(N_TOGETHER, np.uint64)
     for first in range(0, n_rows, block_rows):
         own_rows = min(block_rows, n_rows - first)

@@ -30,7 +30,7 @@ __all__ = ["add_histograms"]
 # twentieth of the counting; the planes of 48-bit codes take 192 KiB.
 _PAIRED_TILE_ROWS = 32_768
 
-# Maximum cells of the table that two queries share: 128 KiB, of which only a part is touched.
+# Maximum cells of the table that two queries share: 128 KiB, only part of which is touched.
 _MOST_PAIRED_CELLS = 2**15
 
 # Stands for any label that no query has, where labels are compared as bytes.

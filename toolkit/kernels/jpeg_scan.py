@@ -40,14 +40,14 @@ _LAST: Final = 4
 _IS_REFINEMENT: Final = 5
 _IS_PROGRESSIVE: Final = 6
 
-# The run of equal bytes at hand, and its blocks with detail.
+# The current run of equal bytes, and its blocks with detail.
 _RUN: Final = 0
 _N_REPEATED: Final = 1
 
 _MOST_REPEATED: Final = 4
 """Blocks with detail that a run of equal bytes may hold; a real picture has no more."""
 _SHORT_BITS: Final = 16
-"""Blocks of at most this many bits may be equal byte for byte in a picture, such as one of stripes,
+"""Blocks of at most this many bits may repeat byte for byte in a picture, such as one of stripes,
 unless the bytes are zeros: a block with detail has ones."""
 _PADDING_BYTES: Final = 64
 """Fewer equal bytes than this may follow the last block: some cameras pad their files."""

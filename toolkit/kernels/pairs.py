@@ -2,7 +2,7 @@
 
 A key holds a pair: ``number << 56 | row << 16 | distance``, where ``number`` counts the left codes
 of a call, or is 0 where the keys of each left code are apart anyway, and ``row`` is that of the
-right code. So keys in ascending order are ordered by left and right row.
+right code. So ascending keys are ordered by left and right row.
 """
 
 from __future__ import annotations

@@ -146,10 +146,10 @@ def _correlate(
     width: int,
     products: NDArray[np.float32],
 ) -> None:
-    """Sums of products of a part with every place, [top, left]; those beyond the last mean nothing.
+    """Sums of products of a part with every place, [top, left]; sums past the last are meaningless.
 
-    All places advance together: each sum has one order, so it cannot be split into vectors, and
-    eight of them in a row are one vector.
+    All places are summed together: the order within one sum is fixed, so it cannot be vectorised,
+    but the sums of eight places in a row fill one vector.
     """
     n_tops = COARSE - height + 1
     for top in range(n_tops):

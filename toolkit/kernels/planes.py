@@ -152,8 +152,8 @@ def near_rows(
         zero = ir.Constant(_VECTOR, [0] * LANES)
         flags = builder.icmp_unsigned("!=", near, zero)
         lanes = builder.zext(builder.bitcast(flags, ir.IntType(LANES)), _I64)
-        # A store in each call, of what is known last, would hold up loads of the next call whose
-        # addresses are the same modulo a page.
+        # A store in each call, of values that are known last, would delay loads of the next call
+        # whose addresses are the same modulo a page.
         with builder.if_then(builder.icmp_unsigned("!=", lanes, _I64(0)), likely=False):
             _store(builder, near, out_, 0, align=8)
         return lanes

@@ -1,4 +1,4 @@
-"""Lays one small picture upon another, and measures how well the two agree there.
+"""Registers one small picture with another, and measures how well the two agree.
 
 Two pictures are compared under maps that keep the axes: ``y' = sy * y + ty``, ``x' = sx * x + tx``.
 Thumbnails that were stretched to a square differ by such a map if one picture is a resized copy of
@@ -21,7 +21,7 @@ __all__ = ["BLOCK", "agreement", "refine"]
 BLOCK = 8
 """Side, in pixels, of the blocks that `agreement` compares."""
 
-# Pixels of a side that must overlap at least, as a share: half of a side, a quarter of the area.
+# Smallest share of each side that must overlap: half of each side is a quarter of the area.
 _LEAST_OVERLAP = 0.5
 
 # Change of a map, in pixels at the far end, at which refinement stops.

@@ -1,8 +1,8 @@
 """Precision sums in row order: the precision at the rank of each relevant row, over packed codes.
 
-A row's rank is the number of rows that are nearer, which the caller knows from histograms, and of
-those at the same distance up to it, which are counted here: one increment per row. Everything else
-is done for relevant rows only. Which rows of a buffer are relevant is found once for all queries
+A row's rank is the number of nearer rows, which the caller knows from histograms, plus the number
+of rows at the same distance up to it, which are counted here: one increment per row. Everything
+else is done for relevant rows only. The relevant rows of a buffer are found once for all queries
 with the same label.
 """
 
@@ -63,7 +63,7 @@ def _rank(
     found_ranks: NDArray[np.float64],
 ) -> None:
     """Number of relevant rows, and of all rows, up to each relevant one, as exact floats."""
-    # As far as Numba knows, a signed index may be negative: that takes half as long again.
+    # Numba allows for a negative signed index, which takes half as long again.
     row = uint64(0)
     for k in range(len(relevant)):
         stop = uint64(relevant[k]) + uint64(1)
@@ -110,7 +110,7 @@ def add_row_order(
 ) -> None:
     """Add up the precision at the rank of each relevant row, with ranks by (distance, row).
 
-    Sums are whole numbers of units of 2^-60, so they are the same in whatever parts the rows are
+    Sums are whole numbers of units of 2^-60, so they do not depend on the parts in which rows are
     added. A precision is a float64 of 53 bits, at most 1: those from 2^-7 on are added without a
     loss, smaller ones with an error below one unit.
 
@@ -129,7 +129,7 @@ def add_row_order(
     """
     n_planes = queries.codes.shape[1]
     planes = np.zeros((n_planes, BUFFER_ROWS), np.uint8)
-    # One of the two is used. Skipped rows are at a distance of their own, which fits a byte too.
+    # One of the two is used. Skipped rows get a distance of their own, which fits a byte too.
     in_bytes = np.empty(BUFFER_ROWS, np.uint8)
     distances = np.empty(BUFFER_ROWS, np.uint32)
     grades = np.empty(BUFFER_ROWS, np.uint16)

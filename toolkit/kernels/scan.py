@@ -31,8 +31,8 @@ __all__ = ["scan_rows", "select_rows"]
 
 CHUNK_ROWS = 64
 FIRST_CHUNK_ROWS = 16
-"""Rows that are compared one by one where there is a near one, and as long as there are several:
-few at first, as mostly there is one."""
+"""Rows that are compared one by one once a row is near; few at first, because usually only one is,
+then chunks of `CHUNK_ROWS` as long as several are."""
 
 BLOCK_BYTES = 1 << 18
 """Bytes of rows that all queries are compared with at a time: half a level-2 cache."""
@@ -53,7 +53,7 @@ def select_rows(
 ) -> int:
     """Search in one call, for databases so small that several calls would take longer.
 
-    Returns the number of rows found of all queries.
+    Returns the number of rows found for all queries.
 
     Parameters
     ----------

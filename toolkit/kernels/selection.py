@@ -45,7 +45,7 @@ class Selection(NamedTuple):
 @inlined
 def take(query: int, distance: int, row: int, top_k: int, state: Selection) -> None:
     """Take a row whose distance is below the query's bound; lower the bound if k rows are below."""
-    own = uint64(query)  # as far as Numba knows, a signed index may be negative
+    own = uint64(query)  # Numba allows for a negative signed index
     held = state.n_held[own]
     if held == state.distances.shape[1]:
         held = compact(
@@ -98,7 +98,7 @@ def order(
 ) -> int:
     """Sort the candidates of every query by (distance, row), and keep the first k.
 
-    Returns the number of rows found of all queries.
+    Returns the number of rows found for all queries.
 
     Parameters
     ----------

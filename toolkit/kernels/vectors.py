@@ -4,8 +4,8 @@ Each function stops at the first iteration with a row that may be near, and the 
 row: on a large database nearly every iteration has none. LLVM maps the vectors of 256 bits and
 their population counts to the CPU's instructions.
 
-With AVX2 but no instruction for the counts of a vector, a vector takes a dozen instructions, which
-leave the units for scalars idle. So some rows of each iteration are counted by these.
+With AVX2 but no instruction that counts the bits of a vector, a vector takes a dozen instructions,
+which leave the units for scalars idle. So these count some rows of each iteration.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _PACKED: Final = {1: _Packed(64, 0), 2: _Packed(32, 0), 4: _Packed(16, 0)} | (
     if HAS_BYTE_SUMS and not HAS_VECTOR_COUNTS
     else {8: _Packed(8, 0), 16: _Packed(4, 0), 32: _Packed(4, 0)}
 )
-"""By the bytes of a row. On a Zen 3, the rows that are counted alone save 15 % of the time with 8
-bytes and a quarter with 16 or 32; with more or fewer of them, less."""
+"""By the bytes of a row. On a Zen 3, counting some rows alone saves 15 % of the time with 8 bytes,
+and a quarter with 16 or 32; counting more or fewer rows alone saves less."""
 
 ITERATION_ROWS: Final = tuple(
     sum(_PACKED[size]) if size in _PACKED else GATHERED_ROWS for size in range(33)
@@ -178,7 +178,7 @@ def skip_far_gathered(
 def _iterations(builder: Any, n_iterations: Any) -> Iterator[tuple[Any, Callable[[Any], None]]]:
     """A loop over iterations 0 to ``n_iterations``, which ends where a given condition is true.
 
-    The iteration is behind the loop the number of those that no condition has ended.
+    After the loop, the iteration is the number of iterations that no condition has ended.
     """
     before = builder.block
     head, body, end = (
@@ -203,14 +203,14 @@ def _iterations(builder: Any, n_iterations: Any) -> Iterator[tuple[Any, Callable
 
 
 def _are_near(builder: Any, compared: list[Any], width: int, limit: Any) -> list[Any]:
-    """Whether the bits of each lane, of which rows of several words have several, are fewer."""
+    """Whether each row differs in fewer bits than the limit, one lane per row."""
     counts = [popcounts(builder, one) for one in compared]
     counts = _row_sums(builder, counts, width, limit.type)
     return [builder.icmp_unsigned("<", one, limit) for one in counts]
 
 
 def _are_near_by_bytes(builder: Any, compared: list[Any], width: int, limit: Any) -> list[Any]:
-    """The same with one instruction that sums the 8 bytes of a lane, after all others."""
+    """Whether any row is near, by lane; one instruction sums the 8 bytes of a lane at the end."""
     counts = [popcounts(builder, builder.bitcast(one, _BYTES)) for one in compared]
     kind = ir.FunctionType(limit.type, [_BYTES, _BYTES])
     name = "llvm.x86.avx2.psad.bw"
@@ -223,14 +223,14 @@ def _are_near_by_bytes(builder: Any, compared: list[Any], width: int, limit: Any
         if least is not None:
             sums = builder.select(builder.icmp_unsigned("<", sums, least), sums, least)
         least = sums
-    # Sums and bounds take a half of their lanes, and the other halves are 0, which is not less.
+    # Sums and bounds take half of each lane; in the other half both are 0, so neither is less.
     halves = ir.VectorType(_I32, _BITS // 32)
     least, limit = builder.bitcast(least, halves), builder.bitcast(limit, halves)
     return [builder.icmp_signed("<", least, limit)]
 
 
 def _row_sums(builder: Any, counts: list[Any], width: int, words: Any) -> list[Any]:
-    """Counts of rows of ``width`` bytes, of which every lane of ``words`` has one of a word."""
+    """Counts per row of ``width`` bytes, from those per lane of vectors of the type ``words``."""
     for step in (16, 32):
         if width >= step:
             counts = [
@@ -248,7 +248,7 @@ def _sum(builder: Any, values: list[Any]) -> Any:
 
 
 def _word(builder: Any, address: Any, number: int) -> Any:
-    """The word of 8 bytes of this number from an address on."""
+    """The word of 8 bytes with this number, counted from an address."""
     place = builder.add(address, _I64(8 * number))
     return builder.load(builder.inttoptr(place, _I64.as_pointer()), align=1)
 
@@ -273,7 +273,7 @@ def _repeated(builder: Any, words: Any, width: int, vector: Any) -> Any:
 
 
 def _added(builder: Any, left: Any, right: Any, step: int, words: Any) -> Any:
-    """Add the words, of 4 in a vector, of two vectors that belong to one row of ``step`` bytes."""
+    """Add the words of two vectors of 4 words that belong to the same row of ``step`` bytes."""
     first, second = {16: ([0, 4, 2, 6], [1, 5, 3, 7]), 32: ([0, 1, 4, 5], [2, 3, 6, 7])}[step]
     lanes = ir.VectorType(_I32, 4)
     both = [builder.bitcast(one, words) for one in (left, right)]

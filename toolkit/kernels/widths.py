@@ -25,7 +25,7 @@ COUNTS: Final = "counts"
 FORCED_BY: Final = "HASHKIT_KERNEL"
 """Environment variable that names the kernel, for tests and measurements."""
 
-_forced = os.environ.get(FORCED_BY)  # once: reading it takes a microsecond of each search
+_forced = os.environ.get(FORCED_BY)  # once: reading it would take a microsecond per search
 
 COUNTERS: Final = (5, 7, 9, 11)
 """Bits of a distance that there are kernels for, in ascending order."""

@@ -27,9 +27,9 @@ def foreign_message(error: BaseException, max_length: int = _MAX_LENGTH) -> str:
 
 
 def root_message(error: BaseException, max_length: int = _MAX_LENGTH) -> str:
-    """First paragraph of the exception that caused an exception, as `foreign_message` has it.
+    """First paragraph of an exception's original cause, in the form of `foreign_message`.
 
-    For libraries that wrap the reason in messages about themselves, as torch's exporter does.
+    For libraries that wrap the reason in messages about themselves, such as torch's exporter.
     """
     seen = {id(error)}
     while (cause := error.__cause__) is not None and id(cause) not in seen and str(cause).strip():

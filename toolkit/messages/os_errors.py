@@ -36,13 +36,13 @@ _OTHERWISE: Final = "fix that, or choose another path"
 def reason_and_remedy(error: OSError) -> tuple[str, str]:
     """What the system reports, and what a user can do about it."""
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
-    if error.errno and "errno" in reason.lower():  # a library's words, with places in its source
+    if error.errno and "errno" in reason.lower():  # a library's text, with places in its source
         reason = os.strerror(error.errno)
     return reason, _REMEDIES.get(error.errno or 0, _OTHERWISE)
 
 
 def cannot_write(error: OSError, path: str | os.PathLike[str]) -> str:
-    """Line for a file that could not be written; it may be because of another file or folder."""
+    """Line for a file that could not be written, perhaps because of another file or folder."""
     reason, remedy = reason_and_remedy(error)
     name = _name(error)
     if name not in ("", os.fspath(path)):

@@ -29,7 +29,7 @@ _BYTES: Final = range(0xDC80, 0xDD00)
 
 
 def visible(text: str) -> str:
-    r"""The text with ``\x1b``, ``\u202e`` and so on in place of characters that are no letters.
+    r"""The text with ``\x1b``, ``\u202e`` and so on in place of control and hidden characters.
 
     Line breaks and tabs are replaced too: a name with a line break could pose as a message.
     """

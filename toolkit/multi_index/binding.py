@@ -87,7 +87,7 @@ def digested(database: IndexedRows, n_bits: int | None) -> DigestedCodes:
 
 
 def mismatch(header: IndexHeader, rows: DigestedCodes) -> str | None:
-    """Why an index is not of the first rows of a database; None if it is."""
+    """Why an index was not built from the first rows of a database; None if it was."""
     codes = rows.codes
     has_size = codes.ndim == 2 and codes.shape[1] == code_size(header.n_bits)
     if not has_size or rows.n_bits != header.n_bits:

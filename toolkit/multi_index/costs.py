@@ -98,8 +98,8 @@ class Workload:
     ) -> float:
         """Expected cost of the search for one query's ``top_k`` nearest rows.
 
-        It is the mean cost of the sampled rows for the next larger number of neighbours, plus the
-        scan of those that exceed the budget. Beyond the largest sampled number, all do.
+        It is the mean cost of the sampled rows for the next larger number of neighbours, plus a
+        scan for those that exceed the budget. Beyond the largest sampled number, all exceed it.
         """
         scan = self.scan(n_queries)
         budget = DEFAULT_BUDGET * scan

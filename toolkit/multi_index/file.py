@@ -95,7 +95,7 @@ def read_index(path: Path) -> Contents:
     Raises
     ------
     IndexMismatchError
-        If the file is missing, damaged or of another version.
+        If the file is missing, damaged or has another version.
     """
     return _read(path)[0]
 
@@ -120,7 +120,7 @@ def changed_arrays(path: Path) -> list[str]:
     Raises
     ------
     IndexMismatchError
-        As `read_index`.
+        As `read_index` does.
     """
     contents, checksums = _read(path)
     return [

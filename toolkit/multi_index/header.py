@@ -27,10 +27,10 @@ class IndexHeader:
     substring_lengths, crowding
         As in `hashkit.multi_index.index.MultiIndex`.
     sample_costs
-        The same, by number of neighbours as a text.
+        The same, but the numbers of neighbours are texts.
     rows_digest
-        `hashkit.rows_digest.codes_digest` of the rows: an index is of a database whose first
-        `n_rows` rows have it.
+        `hashkit.rows_digest.codes_digest` of the rows; an index belongs to a database whose first
+        `n_rows` rows have this digest.
     bank_identity, row_generation
         Those of the bank when the index was built, for messages; empty and 0 if unknown.
 

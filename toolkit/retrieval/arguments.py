@@ -22,7 +22,7 @@ _ENGINES: Final = get_args(Engine)
 
 
 def check_oversample(oversample: int | None, has_logits: bool, radius: int | None) -> int | None:
-    """The `oversample` of a search, if there is one and it goes with the other arguments."""
+    """The ``oversample`` of a search, checked against the other arguments; None if not given."""
     if oversample is None:
         return None
     oversample = whole_number(oversample, "oversample", 1, sys.maxsize)
@@ -66,7 +66,7 @@ def chosen_rows(where: NDArray[Any], n_rows: int) -> NDArray[np.bool_]:
 
 
 def split_rows(where: NDArray[Any], first_rows: Sequence[int], n_rows: int) -> list[NDArray[Any]]:
-    """``where`` for each of several parts of a database, in the numbers of its own rows.
+    """``where`` for each of several parts of a database, in the part's own row numbers.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def _checked_rows(where: NDArray[Any], n_rows: int) -> NDArray[Any]:
         raise ConfigError(
             f"`where` must be bool [{n_rows}] or row numbers [m], not {argument_shown(where)}"
         ) from None
-    if where.ndim == 1 and not where.size:  # of an empty list, whose type says nothing
+    if where.ndim == 1 and not where.size:  # an empty list, whose type says nothing
         return np.empty(0, dtype=np.int64)
     if where.dtype == np.bool_ and where.shape == (n_rows,):
         return where

@@ -1,4 +1,4 @@
-"""Searches with indexes: each of the first rows of a database, and scans of all other rows."""
+"""Searches with indexes, each for the first rows of a database, and scans all other rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def checked_index(index: Any) -> Index | None:
 
 @dataclasses.dataclass(frozen=True)
 class IndexedRows:
-    """Consecutive databases with an index of their first rows.
+    """Consecutive databases with one index for their first rows.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ def indexed_rows(index: Index | None, database: Database, shards: Shards) -> lis
     ConfigError
         If there are several indexes, but not as many as databases.
     IndexMismatchError
-        If an index is not of the first rows of its database.
+        If an index was not built from the first rows of its database.
     """
     if index is None:
         return []
@@ -116,7 +116,7 @@ def find_nearest(
         return _search(query_codes, shards, limit, radius, indexed[0].index, n_threads)
     found: list[tuple[int, PartHits]] = []
     for one, own, own_limit in parts:
-        # Rows behind the last of those that were found cannot be in the answer.
+        # Rows farther than the last of those found so far cannot be in the answer.
         reached = int(_reached(found, shards, limit, radius, len(query_codes)).max(initial=0))
         near = _search(query_codes, own, own_limit, reached, one.index, n_threads)
         found.append((one.first, PartHits.of(near)))
@@ -147,7 +147,7 @@ def _search(
     index: MultiIndex,
     n_threads: int | None,
 ) -> Neighbours:
-    """The nearest rows by an index of the first rows, and by a scan of those behind it."""
+    """The nearest rows, found by an index for the first rows and a scan of those after them."""
     radii = np.full(len(query_codes), radius)
     kept = shards.kept_mask()
     found = index.search(
@@ -162,7 +162,7 @@ def _search(
     rows = Neighbours(found.offsets, found.distances, found.rows, shards.offsets)
     if index.n_rows < len(shards):
         reached = last_distances(rows, limit, radius)
-        added = scan(query_codes, shards.behind(index.n_rows), limit, reached, n_threads)
+        added = scan(query_codes, shards.after(index.n_rows), limit, reached, n_threads)
         both = [(0, PartHits.of(rows)), (index.n_rows, PartHits.of(added))]
         rows = _by_row(both, shards, limit) if len(added.rows) else rows
     again = np.flatnonzero(found.given_up)
@@ -181,13 +181,13 @@ def _reached(
 
 
 def _merged(found: Sequence[tuple[int, PartHits]], shards: Shards, limit: int) -> Neighbours:
-    """Hits of some databases, given by the number of the first."""
+    """Hits of groups of databases, each with the number of its first database."""
     in_order = sorted(found, key=lambda one: one[0])
     return _by_row([(int(shards.offsets[one]), hits) for one, hits in in_order], shards, limit)
 
 
 def _by_row(parts: Sequence[tuple[int, PartHits]], shards: Shards, limit: int) -> Neighbours:
-    """Hits of some rows, given by the number of the first."""
+    """Hits of groups of rows, each with the number of its first row."""
     hits = merged([hits for _, hits in parts], [first for first, _ in parts], limit)
     return Neighbours(hits.offsets, hits.distances, hits.rows, shards.offsets)
 
@@ -200,7 +200,7 @@ def _gaps(parts: Sequence[IndexedRows], n_databases: int) -> list[tuple[int, int
 
 
 def _check_index(index: MultiIndex, database: object, shards: Shards) -> None:
-    """Check that an index is of the first rows of a database, whose shards these are."""
+    """Check that an index was built from the first rows of a database, given with its shards."""
     if len(shards) < index.n_rows:
         raise IndexMismatchError(
             f"expected an index of at most the database's {len(shards)} rows, found one of "

@@ -1,9 +1,9 @@
 """Loads compiled kernels before a search needs them: in the background, or when asked to.
 
-Loading Numba and kept kernels takes 0.3 s, and compiling them on a new machine seconds. A process
-with few small searches never loads them. One with many starts a thread that does, and NumPy answers
-until it has, so that no search waits. A search that would take NumPy longer waits for the kernels
-that it needs.
+Loading Numba and cached kernels takes 0.3 s, and compiling them on a new machine takes seconds. A
+process with few small searches never loads them. One with many loads them in a thread while NumPy
+answers, so that no search waits. If NumPy would take longer than the loading, the search waits for
+its kernels.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _logger: Final = logging.getLogger(__name__)
 _LOADING_BYTES: Final = 1_000_000_000
 """Bytes of codes, counted once per query, that NumPy compares before kernels are loaded.
 
-NumPy compares about 3 GB/s, so these take as long as loading kept kernels."""
+NumPy compares about 3 GB/s, so these take as long as loading cached kernels."""
 
 
 class KernelLoader:
@@ -45,7 +45,7 @@ class KernelLoader:
         Parameters
         ----------
         n_bytes
-            Bytes of codes that it compares, counted once per query.
+            Bytes of codes that the search compares, counted once per query.
         n_bits
             Number of bits of a code.
         """
@@ -113,7 +113,7 @@ class KernelLoader:
 
 @functools.cache  # each search asks
 def _group(n_bits: int) -> int:
-    """A number that codes with the same kernels share."""
+    """A number that is the same for all lengths of codes with the same kernels."""
     return counters_for(min(n_bits, MAX_PLANE_BITS))
 
 
@@ -124,4 +124,4 @@ def _steps(n_bits: int) -> Iterator[None]:
 
 
 KERNELS: Final = KernelLoader()
-"""Of this process."""
+"""The loader of this process."""

@@ -20,7 +20,7 @@ from hashkit.retrieval.shards import Database, Shards
 __all__ = ["LocalSearchPart"]
 
 _KEPT_SEARCHES: Final = 16
-"""Searches between the two calls whose hits a part keeps; older ones are repeated."""
+"""Number of searches whose hits a part keeps between the two calls; older ones are repeated."""
 
 
 class LocalSearchPart:

@@ -1,9 +1,9 @@
 """Merges what several parts of a database found into what one database would have found.
 
-A part holds consecutive rows and answers with its own nearest rows, in order. Sent whole, that is
-ten bytes per query, row and part: 256 queries for 1,000 rows of 100 parts are 256 MB. The number of
-rows at each distance is far smaller, and decides how many of its first rows each part must send, so
-that all parts together send what the answer holds.
+A part holds consecutive rows and answers with its own nearest rows, in order. Sent whole, these
+take ten bytes per query, row and part: 256 queries for 1,000 rows in each of 100 parts take 256 MB.
+The numbers of rows at each distance are far smaller, and determine how many of its first rows each
+part must send, so that all parts together send only what the answer holds.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def merged(
         asymmetric = np.concatenate([_asymmetric(part) for part in parts])
     sizes = sum(np.diff(part.offsets) for part in parts)
     starts = np.cumsum(sizes) - sizes
-    # Later parts have the larger row numbers, so sorts that are stable leave ties in row order.
+    # Later parts have the larger row numbers, so stable sorts leave ties in row order.
     places = _sorted(queries, distances, asymmetric, order)
     if limit is not None:
         places = places[np.arange(len(places)) - np.repeat(starts, sizes) < limit]

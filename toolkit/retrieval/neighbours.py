@@ -36,7 +36,7 @@ class Ranking:
     offsets: NDArray[np.int64]
     asymmetric_distances: NDArray[np.float32] | None = None
 
-    # A frozen dataclass's own takes three times as long, which a search of few rows notices.
+    # The one of a frozen dataclass takes three times as long, which matters for few rows.
     def __init__(
         self,
         distances: NDArray[np.uint16],
@@ -116,7 +116,7 @@ class Neighbours:
         )
 
     def of_query(self, query: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
-        """Distances, uint16 [m_i], and rows, int64 [m_i], of the query with the number ``query``.
+        """Distances, uint16 [m_i], and rows, int64 [m_i], of query number ``query``.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class Neighbours:
 
 
 def as_ranking(found: Neighbours, limit: int, n_bits: int) -> Ranking:
-    """Results of ``limit`` rows per query as a table.
+    """Convert results with ``limit`` rows per query to a table.
 
     Raises
     ------

@@ -71,7 +71,7 @@ class PartQuery:
 
     @property
     def n_found(self) -> int | None:
-        """Most rows per query that a part finds; None without a limit."""
+        """Most rows per query that a part returns; None without a limit."""
         return self.top_k if self.top_k is None else self.top_k * (self.oversample or 1)
 
     @property

@@ -24,7 +24,7 @@ from hashkit.threads import Together, one_by_one
 __all__ = ["search_parts"]
 
 _ONE_ROUND_BYTES: Final = 2**20
-"""Bytes of hits up to which all parts send all that they found at once."""
+"""Up to this many bytes of hits, all parts send everything that they found at once."""
 
 _HIT_BYTES, _COUNT_BYTES = 10, 4
 
@@ -42,7 +42,7 @@ def search_parts(
     Parameters
     ----------
     parts
-        In the order of their rows.
+        The parts, in the order of their rows.
     where
         Rows to search: bool [n], or row numbers, integer [m], over all parts.
     database_offsets
@@ -54,7 +54,7 @@ def search_parts(
     Returns
     -------
     Ranking or Neighbours
-        As `hashkit.search`.
+        As `hashkit.search` returns.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def _counts_first(query: PartQuery, n_parts: int) -> bool:
     """Whether the parts are first asked for the number of rows at each distance."""
     if query.n_found is None or n_parts == 1:
         return False
-    if query.oversample is not None:  # which decides what is rescored, not only what is sent
+    if query.oversample is not None:  # the numbers decide what is rescored, not only what is sent
         return True
     hits = query.n_found * n_parts * _HIT_BYTES
     # What the parts send in two rounds: numbers of rows, and the hits of the answer.

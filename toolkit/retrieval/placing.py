@@ -26,7 +26,7 @@ def place(job: ScanJob, n_threads: int) -> Neighbours:
     words = row_words(query_codes)
     n_parts = 1 if len(words) >= n_threads else n_threads
     parts = slices(len(shards), n_parts)
-    # Damaged codes may have bits set behind the last one; the kernel counts them too.
+    # Damaged codes may have padding bits set; the kernel counts them too.
     n_distances = 8 * code_size(shards.n_bits) + 1
     counts = np.zeros((len(words), n_parts, n_distances), np.int64)
 

@@ -87,7 +87,7 @@ def asymmetric_distances(
         bytes_of_rows = np.ascontiguousarray((codes[own] ^ query_code).T)
         differs = np.unpackbits(bytes_of_rows, axis=0, count=len(weights))
         # Summed bit by bit in a fixed order, so that equal rows have equal sums on every machine.
-        # The rows of a bit lie side by side, which takes two thirds of the time of strided ones.
+        # The rows of a bit are contiguous, which takes two thirds of the time of strided ones.
         total = np.zeros(bytes_of_rows.shape[1], dtype=np.float32)
         for weight, of_bit in zip(weights, differs, strict=True):
             total += of_bit * weight
@@ -107,7 +107,7 @@ def rerank(
     Parameters
     ----------
     found
-        Ordered by (distance, row); with complete ties, including the last tie of each query.
+        The rows, by (distance, row), with complete ties, including the last tie of each query.
     """
     reranked = []
     for query, (first, stop) in enumerate(itertools.pairwise(found.offsets.tolist())):

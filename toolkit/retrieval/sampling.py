@@ -1,4 +1,4 @@
-"""A sample of the rows of databases, from which a search guesses how far its results reach."""
+"""A sample of rows, from which a search guesses the largest distance of its results."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hashkit.retrieval.shards import Shards
 __all__ = ["Sample", "planned"]
 
 _RUN: Final = 16
-"""Consecutive rows that are taken at a time: a few lines of a cache."""
+"""Consecutive rows that are taken at a time: a few cache lines."""
 
 _HITS: Final = 12
-"""Results of a search that are expected in its sample. With more of them the guess is narrower, but
-a guess that is twice too wide costs only ``top_k * log(2)`` rows more."""
+"""Expected number of results in the sample. With more, the guess is more precise, but a guess twice
+too wide costs only ``top_k * log(2)`` more rows."""
 
 _FEWEST_HITS: Final = 6
 _LARGEST_SHARE: Final = 16
-"""At most one row in this many is in a sample: its search costs as much of the whole one."""
+"""At most one row in this many is sampled, so the sample costs at most this share of a search."""
 
 _SPARSE: Final = 32
-"""Rows per result from which a guess pays."""
+"""Rows per result from which a guess is worthwhile."""
 
 _DEVIATIONS: Final = 3.5
 """Standard deviations of the number of results in a sample that a guess allows for: it is too
@@ -43,7 +43,7 @@ class Sample(NamedTuple):
     stride
         One row in this many is sampled.
     top_k
-        The distance of this many nearest rows of the sample is the guess.
+        Number of nearest rows to find in the sample; the distance of the last is the guess.
     """
 
     stride: int
@@ -72,8 +72,8 @@ class Sample(NamedTuple):
 def planned(top_k: int, n_kept: int) -> Sample | None:
     """The sample for a search of the ``top_k`` nearest of ``n_kept`` rows; None if it saves little.
 
-    Without a guess, a search takes about ``top_k * (1 + log(n_kept / top_k))`` rows, as each was
-    among the nearest before those behind it were seen; with one, fewer than twice ``top_k``.
+    Without a guess, a search takes about ``top_k * (1 + log(n_kept / top_k))`` rows, each of which
+    was among the nearest so far; with a guess, it takes fewer than twice ``top_k``.
     """
     stride = max(_LARGEST_SHARE, top_k // _HITS)
     hits = top_k / stride

@@ -35,7 +35,7 @@ def scan(
     query_codes
         Packed codes, uint8 [q, size].
     shards
-        The database; where few of its rows are kept, these alone are read.
+        The database; if few of its rows are kept, only these are read.
     top_k
         Rows wanted, 0 or more.
     radii
@@ -46,7 +46,7 @@ def scan(
     Raises
     ------
     ConfigError
-        If the environment asks for a kernel that does not exist, also where NumPy is to answer.
+        If the environment asks for a kernel that does not exist, even if NumPy would answer.
     """
     forced_kernel(shards.n_bits)
     n_rows = shards.n_rows
@@ -64,7 +64,7 @@ def scan(
     return _compiled()(np.ascontiguousarray(query_codes), shards, top_k, radii, n_threads)
 
 
-@functools.cache  # an import statement takes a microsecond of each call
+@functools.cache  # an import statement would take a microsecond per call
 def _compiled() -> Callable[..., Neighbours]:
     from hashkit.retrieval.scan_compiled import scan_compiled
 

@@ -31,21 +31,21 @@ from hashkit.threads import available_cpus
 __all__ = ["run_each_kernel", "scan_compiled"]
 
 _PARALLEL_TIME: Final = 400_000
-"""Nanoseconds of one thread that are worth another: that one begins 60,000 later, and ends later
-where two threads take turns with Python's lock."""
+"""Nanoseconds of work in one thread from which another is worthwhile: the other begins 60,000 ns
+later, and ends later if the two wait for Python's lock."""
 
 _PARALLEL_BYTES: Final = 1 << 22
-"""Bytes of codes that take as long for few queries if they come from memory, counted once per
+"""The same amount of work for few queries, in bytes of codes read from memory, counted once per
 query."""
 
 _PLACED_SHARE: Final = 32
-"""Results of at least one row in this many are placed in two passes instead of selected."""
+"""Results with at least one row in this many are placed in two passes instead of selected."""
 
 _FIRST_CAPACITY: Final = 4096
 """Capacity per query for rows within a radius, before their number is known."""
 
 _FEW_ROWS: Final = 64
-"""Rows of the searches that only load kernels."""
+"""Rows in the searches that only load kernels."""
 
 
 def scan_compiled(
@@ -74,14 +74,14 @@ def scan_compiled(
     is_selected = top_k * _PLACED_SHARE < n_rows
     is_small = len(query_codes) < SEVERAL and query_codes.size * n_rows < _PARALLEL_BYTES
     if is_selected and is_small and len(shards.codes) == 1:
-        return select_at_once(query_codes, shards, top_k, radii)  # a sixth of the time around it
+        return select_at_once(query_codes, shards, top_k, radii)  # a sixth of the overhead
     job = ScanJob(query_codes, shards, top_k, radii)
     if is_selected:
         return _select_guessed(job, n_threads)
     n_threads = _worthwhile(job, n_threads)
     if top_k < n_rows or int(radii.max()) >= shards.n_bits:
         return place(job, n_threads)
-    # All rows within a radius are mostly few: select up to `capacity` in one pass, then search
+    # There are usually few rows within a radius: select up to `capacity` in one pass, then search
     # again for the queries with more.
     capacity = min(n_rows, _FIRST_CAPACITY)
     found = select(job._replace(top_k=capacity), n_threads)
@@ -94,14 +94,14 @@ def scan_compiled(
 def run_each_kernel(n_bits: int, kernels: Collection[str] | None = None) -> Iterator[None]:
     """Run every kernel that a search of codes of ``n_bits`` bits may use, and yield after each.
 
-    Each is loaded or compiled by that, for all searches that follow.
+    This loads or compiles each kernel for all later searches.
 
     Parameters
     ----------
     kernels
-        Those of `hashkit.kernels.widths` to run; by default those that this CPU may use.
+        Kernels of `hashkit.kernels.widths` to run; by default those that this CPU may use.
     """
-    n_bits = min(n_bits, MAX_PLANE_BITS)  # longer codes use a part of the same kernels
+    n_bits = min(n_bits, MAX_PLANE_BITS)  # longer codes use some of the same kernels
     codes = np.zeros((_FEW_ROWS, code_size(n_bits)), np.uint8)
     one, two = Shards([codes], n_bits, [None]), Shards([codes, codes], n_bits, [None, None])
 
@@ -120,7 +120,7 @@ def run_each_kernel(n_bits: int, kernels: Collection[str] | None = None) -> Iter
 
 
 def _worthwhile(job: ScanJob, n_threads: int | None) -> int:
-    """The number of threads that is wanted, or fewer where there is little to do."""
+    """The number of threads that is wanted, or fewer if there is little to do."""
     query_codes, shards = job.query_codes, job.shards
     if len(query_codes) < SEVERAL:
         n_worth = 1 + query_codes.size * shards.n_rows // _PARALLEL_BYTES
@@ -131,7 +131,7 @@ def _worthwhile(job: ScanJob, n_threads: int | None) -> int:
 
 
 def _select_guessed(job: ScanJob, n_threads: int | None) -> Neighbours:
-    """As `select`; if k is large, within radii that are guessed from a sample of the rows.
+    """Like `select`, but if k is large, within radii that are guessed from a sample of the rows.
 
     Queries for which the guess was too small are searched again.
     """

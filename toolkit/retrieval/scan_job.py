@@ -18,7 +18,7 @@ PAIRS_PER_CALL: Final = 1 << 29
 """Rows times queries per call of a kernel: Ctrl-C takes effect after about a second."""
 
 ALL_KEPT: Final = read_only(np.empty(0, dtype=np.bool_))
-"""The mask of the rows to search, where that is all of them."""
+"""The mask that stands for all rows."""
 
 
 class ScanJob(NamedTuple):

@@ -34,16 +34,16 @@ _UINT16: Final = np.dtype(np.uint16)
 _INT64: Final = np.dtype(np.int64)
 
 _ALONE_FOR: Final = 64
-"""Queries per thread from which it costs little that each thread reads all rows."""
+"""Queries per thread from which it costs little if each thread reads all rows."""
 
 _DEEP_FOR: Final = 6
-"""The same where each thread would have to select many rows of its own."""
+"""The same if, with separate rows, each thread would have to select many of its own."""
 
 _HEAD_START: Final = 60_000
-"""Nanoseconds that the caller's thread is ahead of those that it wakes."""
+"""Nanoseconds by which the caller's thread is ahead of those that it wakes."""
 
 _SHALLOW: Final = 256
-"""Rows per wanted row, above which it costs little that each part selects its own nearest rows."""
+"""Rows per wanted row above which it costs little if each part selects its own nearest rows."""
 
 _CANDIDATE_BYTES: Final = 1 << 27
 """Memory for candidates, in bytes; if they need more, queries are searched in groups."""
@@ -87,7 +87,7 @@ def select(job: ScanJob, n_threads: int) -> Neighbours:
                 run_parallel([scan for one in selections for scan in one.scans()])
                 found += [one.found() for one in selections]
     except BaseException:
-        stop.is_set = True  # Ctrl-C while this thread waited for others
+        stop.is_set = True  # Ctrl-C came while this thread waited for others
         raise
     return Neighbours.joined(found)
 
@@ -95,7 +95,7 @@ def select(job: ScanJob, n_threads: int) -> Neighbours:
 def select_at_once(
     query_codes: NDArray[np.uint8], shards: Shards, top_k: int, radii: NDArray[np.int64]
 ) -> Neighbours:
-    """Do the same as `select` in one call for a single database, from the fields of a job.
+    """Like `select`, in one call for a single database; takes the fields of a job.
 
     Scanning a small database takes less time than a few of the cheapest NumPy calls.
     """
@@ -141,7 +141,7 @@ class BatchSelection:
     stop
         Shared with other selections; set if a scan of one of them fails.
     ahead
-        How many more rows than the other parts the first one has.
+        Number of rows that the first part has more than the others.
     """
 
     def __init__(
@@ -235,6 +235,6 @@ def _neighbours(
     shards: Shards,
 ) -> Neighbours:
     """What `hashkit.kernels.selection.order` found, ``n_found`` rows in all."""
-    if n_found < len(rows):  # copied, so that the memory of the others is free
+    if n_found < len(rows):  # copied, so that the rest of the memory is freed
         distances, rows = distances[:n_found].copy(), rows[:n_found].copy()
     return Neighbours(offsets, distances, rows, shards.offsets)

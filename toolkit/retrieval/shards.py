@@ -42,8 +42,8 @@ class Span(NamedTuple):
 class Shards:
     """The codes of one or several databases, and which of their rows are searched.
 
-    It does not change. It is no frozen dataclass, since a search of an array makes one, and that
-    would take three times as long.
+    It does not change. It is not a frozen dataclass, because every search of an array makes one,
+    and that would take three times as long.
 
     Parameters
     ----------
@@ -88,14 +88,14 @@ class Shards:
     def of(cls, database: Database, n_bits: int | None = None) -> Shards:
         """Shards of a database; deleted rows are not kept.
 
-        Those of an open bank or bank set, which never changes, are made once.
+        The shards of an open bank or bank set, which never changes, are made only once.
 
         Raises
         ------
         BankError
             If a bank is closed, or its file was cut off or overwritten.
         BankMismatchError
-            If banks are of different models.
+            If banks were made by different models.
         CodesError
             If databases have different numbers of bits, or the number is unknown.
         """
@@ -144,8 +144,8 @@ class Shards:
         """The databases ``first`` to ``stop`` (exclusive), their rows numbered from 0."""
         return Shards(self.codes[first:stop], self.n_bits, self.kept[first:stop])
 
-    def behind(self, n_rows: int) -> Shards:
-        """The rows behind the first ``n_rows``, numbered from 0, without copying them."""
+    def after(self, n_rows: int) -> Shards:
+        """The rows after the first ``n_rows``, numbered from 0, without copying them."""
         starts = [max(n_rows - begin, 0) for begin, _ in self._ranges()]
         codes = [one[start:] for one, start in zip(self.codes, starts, strict=True)]
         kept = [
