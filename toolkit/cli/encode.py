@@ -174,13 +174,13 @@ def encode(
         given = {"IMAGES": images, **of_images, **of_set, "--overwrite": overwrite}
         refuse_flags(
             given,
-            "cannot be combined with --finish, which only checks existing banks: leave it out",
+            "cannot be combined with --finish, which uses the existing banks: leave it out",
         )
         answer = finish_set(finish, allow_other_provider=allow_other_provider)
     elif any(of_set.values()):
         refuse_flags(
             {**of_split, "--append": append},
-            "cannot be combined with --shards and --shard: leave it out",
+            "cannot be combined with --shards or --shard: leave it out",
         )
         request = parse_request(
             images,

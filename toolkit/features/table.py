@@ -169,7 +169,7 @@ def check_table(path: Path) -> str:
     RunError
         If the table or its record is missing or damaged.
     """
-    remedy = "remove both files, and run the same command again"
+    remedy = "remove both files; a training computes them again"
     record = record_path(path)
     for one in (path, record):
         if not one.is_file():
