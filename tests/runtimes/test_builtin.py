@@ -54,7 +54,7 @@ def test_a_file_of_that_name_is_reported_and_can_be_named(tmp_path, monkeypatch,
         assert not caplog.records
         linear_model(tmp_path / "phash", n_bits=12)
         assert Encoder.load("phash", "cpu").n_bits == 64
-    assert "write ./phash for the file" in caplog.text
+    assert "using the built-in model phash; for the file" in caplog.text
     assert Encoder.load("./phash", "cpu").n_bits == 12
     assert Encoder.load(Path("phash"), "cpu").n_bits == 12
 
