@@ -32,7 +32,7 @@ def sizes_in_heaps(data: bytes) -> list[int]:
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)
 def test_a_wrong_size_in_a_heap_ends_in_an_error(tmp_path, path):
-    """One of these kept HDF5 busy without an end."""
+    """One of these kept HDF5 busy for ever."""
     data = path.read_bytes()
     places = sizes_in_heaps(data)
     assert len(places) > 10

@@ -159,7 +159,7 @@ def test_changed_marks_are_found_on_opening(large):
     delete_rows(large, [3, 5, 70_000])
     with h5py.File(large, "r+") as file:
         bitmap = file["deleted"][1]
-        bitmap[0] = 0b00101000  # other rows, as many of them
+        bitmap[0] = 0b00101000  # other rows, the same number
         file["deleted"][1] = bitmap
     with pytest.raises(BankError, match="marks of deleted rows do not match their checksum"):
         Bank.open(large)

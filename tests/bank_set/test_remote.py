@@ -201,7 +201,7 @@ def test_an_interrupted_copy_ends_soon_and_goes_on_with_the_shards_that_are_miss
 
 
 @pytest.mark.end_to_end
-@pytest.mark.filterwarnings("default")  # those of the server's packages
+@pytest.mark.filterwarnings("default")  # warnings of the server's packages
 def test_a_set_on_s3(tmp_path, monkeypatch, copied):
     server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()

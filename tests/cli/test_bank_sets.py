@@ -1,4 +1,4 @@
-"""Commands on a bank set print what they print of one bank of the same rows."""
+"""Commands on a bank set print what they print for one bank of the same rows."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_info_of_a_set_lists_only_the_shards_that_differ(tmp_path):
     assert [line for line in shown.splitlines() if "shard-" in line and "row deleted" in line]
     assert shown.count("shard-") == 1
     (facts,) = succeed(f"info {several} --json").json["paths"]
-    assert facts["n_unlabelled"] == facts["n_rows"] - 1  # a deleted row is no row without a label
+    assert facts["n_unlabelled"] == facts["n_rows"] - 1  # deleted rows do not count
     assert {shard["state"] for shard in facts["shards"]} == {"complete"}
 
 

@@ -47,7 +47,7 @@ def run(made: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """What measures in place of processes, where a test is not about them."""
+    """A stand-in for the measuring processes, for tests that are not about them."""
     fake = StandIn()
     monkeypatch.setattr(comparison, "measure_apart", fake)
     return fake

@@ -43,7 +43,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def without_weights(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """As in an installation without the extra, and faster."""
+    """Work as without the extra, which is also faster."""
     monkeypatch.setattr(Signer, "load", lambda: Signer(None))
     monkeypatch.setenv("HASHKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 

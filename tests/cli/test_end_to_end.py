@@ -153,7 +153,7 @@ def test_the_map_in_row_order_is_that_of_the_codes_in_the_banks(finished, rankin
         values.append(total / hits)
     assert report["map_index"] == pytest.approx(np.mean(values), abs=1e-9)
     assert report["map_worst"] <= report["map"] <= report["map_best"]
-    # Six steps teach something: a code of chance ranks a tenth of the digits right.
+    # Six steps teach something: random codes have about 0.1, as there are ten digits.
     assert report["map"] > 0.15
 
 
@@ -369,7 +369,7 @@ def test_a_folder_of_class_folders_with_a_broken_image(tmp_path, monkeypatch):
     run = Run.open(Path(trained.json["run"]))
     succeed(f"export --onnx {OWN_NETWORK}")
     banks = succeed("encode --json").json["banks"]
-    queries, whole = banks  # of which the second holds all images
+    queries, whole = banks  # the second one holds all images
     assert queries["n_rows"] + queries["n_skipped"] == 6
     assert whole["n_skipped"] == 2
     assert whole["n_rows"] == len(names) - 2

@@ -1,4 +1,4 @@
-"""`hashkit evaluate` of a run: what it keeps, shows beside, and writes."""
+"""`hashkit evaluate` of a run: the evaluation it keeps, others beside it, and its files."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ DEADLINE = 240
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread():
-    """As `start` has it: sums, and so weights, depend on the number of threads."""
+    """Use one thread, as `start` does: sums, and so weights, depend on the number of threads."""
     import torch
 
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""``hashkit export --precision``: the file, what is said of it, and how it is refused."""
+"""``hashkit export --precision``: the file, what is reported about it, and refusals."""
 
 from __future__ import annotations
 

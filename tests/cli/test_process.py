@@ -219,7 +219,7 @@ with SIGNALS.working():
 
 
 def run_code(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    # A shell starts what it runs in the background with SIGINT ignored, and so its children.
+    # A shell starts background processes, and so their children, with SIGINT ignored.
     heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     return subprocess.run(
         [sys.executable, "-c", heeding + code], cwd=folder, capture_output=True, text=True

@@ -21,7 +21,7 @@ from hashkit.workflow.row_images import RowImages, is_below
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory):
-    """A model and two banks, of images that are in place; read only."""
+    """A model and two banks, whose images are in place; read only."""
     folder = tmp_path_factory.mktemp("album")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -24,7 +24,7 @@ def test_json_and_what_messages_name(tmp_path, monkeypatch):
     assert report["seconds"] > 0
     assert "album.h5: 3 added" in outcome.stderr
     facts = json.loads(succeed("info album.h5 --json").stdout)["paths"][0]
-    assert (facts["is_complete"], facts["n_images_left"]) == (None, None)  # it cannot know
+    assert (facts["is_complete"], facts["n_images_left"]) == (None, None)  # `info` cannot tell
     album = tmp_path / "album"
     assert f"`hashkit sync {album} --bank album.h5 --dry-run`" in succeed("info album.h5").stdout
     for seed in range(3):

@@ -27,7 +27,7 @@ def banks(tmp_path_factory):
 
 
 class Asking:
-    """Searches the same again and again, and checks each answer."""
+    """Repeats one search, and checks each answer."""
 
     def __init__(self, groups, one):
         self._groups, self._codes = groups, one.codes[:16]
@@ -54,7 +54,7 @@ def groups_on(cluster, shards, n_replicas, notes):
 
 
 def wait_for_spares(groups):
-    """Until each process has done what it was asked before, which is to load kernels."""
+    """Wait until each process has loaded kernels, which it was asked to do first."""
     for replicas in groups._replicas:
         for actor in replicas._actors:
             replicas._engine.wait([actor.call("ready")], 60)

@@ -15,7 +15,7 @@ def digest(path: Path) -> bytes:
 
 
 def white_shape(alpha: np.ndarray) -> Image.Image:
-    """A white picture of this opacity: over white paper, any of them is blank."""
+    """A white picture of this opacity; over white paper, it is blank at any opacity."""
     picture = np.full((*alpha.shape, 4), 255, np.uint8)
     picture[..., 3] = alpha
     return Image.fromarray(picture)

@@ -28,7 +28,7 @@ def test_texture_is_what_planes_leave_of_blocks():
 
 
 def test_skies_and_gradients_are_no_copies_of_each_other():
-    """As those of other photographs, they agree in every block."""
+    """They agree in every block, even if they come from different photographs."""
     slopes = [(1, 0.2), (1, 0.3), (0.9, 0.25), (1, 0.25)]
     images = [(40 + 150 * (down * Y + across * X) / (down + across)) for down, across in slopes]
     thumbnails = np.stack(images).round().astype(np.uint8)

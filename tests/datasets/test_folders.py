@@ -102,7 +102,7 @@ def test_a_folder_or_image_that_links_lead_to_is_taken_once(tmp_path, caplog):
     root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
     for path in (root / "z/1.png", root / "2.png", elsewhere / "3.png", elsewhere / "in/4.png"):
         write(path)
-    (root / "a").symlink_to("z")  # before its target in every order, and still not its name
+    (root / "a").symlink_to("z")  # sorted before its target, but names are the target's
     (root / "b").symlink_to(elsewhere)
     (root / "c").symlink_to(elsewhere / "in")
     (root / "best.png").symlink_to("z/1.png")

@@ -1,4 +1,4 @@
-"""Tars that would be read for ever, or that end early without a word."""
+"""Tars that would be read for ever, or that would end early without a warning."""
 
 from __future__ import annotations
 

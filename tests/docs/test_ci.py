@@ -15,7 +15,7 @@ CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def targets() -> list[str]:
-    """Targets that are no files."""
+    """Targets that are not files."""
     return " ".join(re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)).split()
 
 

@@ -338,7 +338,7 @@ def test_a_leftover_of_another_user_stays(target):
 
 @posix
 def test_a_file_that_is_taken_for_a_leftover_is_made_again(target, monkeypatch):
-    """As when another process removes it between its creation and its lock."""
+    """Another process may remove it between its creation and its lock."""
     lock, removed = private_files._lock, []
 
     def remove_first(handle):
@@ -469,7 +469,7 @@ def test_what_is_held_is_refused_to_others(tmp_path, kind):
 
 
 def test_what_was_renamed_meanwhile_is_held_again_under_its_name(tmp_path, monkeypatch):
-    """As when another process completes a file between its opening here and its lock."""
+    """Another process may complete a file between its opening here and its lock."""
     path, lock, seen = tmp_path / "held", private_files._lock, []
 
     def rename_first(handle):

@@ -50,7 +50,7 @@ def test_leading_zeros_and_signs_do_not_matter() -> None:
 
 
 def test_long_texts_take_no_more_than_their_length() -> None:
-    """A pattern that can match digits in two ways would take the square."""
+    """A pattern that can match digits in two ways would take the square of the length."""
     began = time.process_time()
     for text in ("9" * 200_000 + "x", "." + "9" * 200_000 + "x", "9" * 200_000 + ".x"):
         assert not is_number(text)

@@ -23,7 +23,7 @@ needs_posix = pytest.mark.skipif(os.name == "nt", reason="there are no such file
 
 @pytest.fixture
 def odd(tmp_path):
-    """A folder of names that are no files."""
+    """A folder of names that are not regular files."""
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as made:

@@ -1,4 +1,4 @@
-"""An index is of rows, by their content: what keeps it valid, and what makes it out of date."""
+"""An index belongs to rows by their content: what keeps it valid, and what makes it out of date."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def path(tmp_path):
 
 
 def why_not(path: Path) -> str:
-    """Why the index beside a bank is not of its rows."""
+    """Why the index beside a bank does not belong to its rows."""
     with Bank.open(path) as bank:
         with pytest.raises(IndexMismatchError) as caught:
             MultiIndex.open(index_path(path), bank)

@@ -27,7 +27,7 @@ N_BITS = 6  # few, so that most rows tie
 
 
 class FarPart:
-    """A part in another process: what goes there and comes back is copied."""
+    """A part in another process: arguments and results are copied."""
 
     def __init__(self, part: LocalSearchPart, *, forgets: bool) -> None:
         self._part, self._forgets = part, forgets
@@ -141,7 +141,7 @@ def test_indexes_of_single_databases_are_used(
     logits, shards = shards_of(seed, [*lengths, 25])
     arguments = {**question, "logits": logits if question.get("logits") else None}
     where = rng.random(sum(lengths) + 25) < 0.5 if filtered else None
-    # Of all rows, of the first rows alone, or none.
+    # Indexes of all rows, of the first rows only, or none.
     indexed = [int(rng.integers(0, len(shard) + 1)) for shard in shards]
     indexed[-1] = 20
     indexes = [

@@ -253,7 +253,7 @@ def test_shards_number_rows_in_order() -> None:
 
 
 class Damaged:
-    """Codes of 11 bits, all other bits of which may be set; of a bank they are not read before."""
+    """Codes of 11 bits whose padding may be set, as in a bank: opening one reads no codes."""
 
     def __init__(self, codes: NDArray[np.uint8]) -> None:
         self.codes, self.n_bits, self.deleted = codes, 11, None

@@ -374,5 +374,5 @@ def test_of_a_stream_of_unknown_length_single_bits_are_not_judged_by_its_beginni
         watch = BitWatch(n_images, 12, said.append)
         watch.add(np.arange(n_given), pixels[:n_given], logits[:n_given])
         watch.finish()
-    assert len(said) == 2  # the last two: of the last, the first thousand are the sample
+    assert len(said) == 2  # for the last two; the sample of the last one is its first thousand
     assert all(text.startswith("1 of 12 bits are constant") for text in said)

@@ -1,4 +1,4 @@
-"""No command asks anything of the network that it was not told to ask."""
+"""No command makes a request to the network that it was not told to make."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ for line in {lines!r}:
 
 @pytest.mark.end_to_end
 def test_no_command_asks_anything_of_the_network(tmp_path):
-    """By Python's own events and, where strace is installed, by all calls of the system."""
+    """Checked by Python's audit events and, where strace is installed, by all system calls."""
     code = CODE.format(lines=COMMAND_LINES, may_fail=("doctor", "search", "serve"))
     assert requests_of(code, tmp_path, traced=has_strace()) == []
     left = {path.name for path in tmp_path.rglob("*") if path.is_dir()}

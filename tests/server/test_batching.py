@@ -1,4 +1,4 @@
-"""Batches of what waits: their size, their errors, and what nobody waits for any longer."""
+"""Batches of waiting items: their size, their errors, and items that nobody waits for any more."""
 
 from __future__ import annotations
 

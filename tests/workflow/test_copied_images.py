@@ -1,4 +1,4 @@
-"""Images that a bank has already, by their content, are not written again in silence."""
+"""Images whose content a bank already has are not written again without a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of what is said about a model in another precision."""
+"""What is reported about a model in another precision."""
 
 from pathlib import Path
 

@@ -57,7 +57,7 @@ def path(album):
 
 @pytest.fixture
 def dies(monkeypatch):
-    """Let the encoder be interrupted after so many batches; 0 for never."""
+    """Let the encoder be interrupted after this many batches; 0 for never."""
     run, left = Encoder.run, [0]
 
     def dying(self, pixels):
@@ -254,7 +254,7 @@ def test_another_model_replaces_the_bank_at_the_end(album, path, sync, tmp_path,
 
 @pytest.mark.parametrize("has_files", [True, False])
 def test_a_bank_of_encode_is_taken_over(album, path, sync, encoder, dies, has_files):
-    """One that keeps nothing of its files is made again: it is unknown if they have changed."""
+    """A bank that stores nothing about its files is made again, as they may have changed."""
     bank = hashkit.encode(album, encoder, album.parent / "encoded.h5")
     header = bank.header
     if has_files:

@@ -54,7 +54,7 @@ def run(trained, tmp_path, monkeypatch):
 
 
 def check_all_commands(path: Path, network: str = "") -> None:
-    """Run every command that takes a run folder on one, of a network that must be named again."""
+    """Run every command that takes a run folder on one; ``network`` is the flag for its network."""
     commands = (
         f"export --onnx {network}",
         "encode",
