@@ -112,7 +112,7 @@ def test_reload_follows_a_file_that_was_replaced_or_removed(path, tmp_path):
         bank.reload()
 
 
-def test_a_bank_with_room_is_complete_for_every_other_program(path):
+def test_a_bank_with_spare_rows_is_complete_for_every_other_program(path):
     with BankEditor.open(path) as editor:
         editor.apply(*rows_of(NEW), files=files_of(NEW), deleted=[0])
     with h5py.File(path) as file:

@@ -47,7 +47,7 @@ def test_info_of_a_set_adds_up_its_shards(banks):
     assert "5, of 10 to 11 rows" in succeed(f"info {several}").stdout
 
 
-def test_encode_does_not_write_to_a_set_as_to_a_bank(banks):
+def test_encode_does_not_write_a_bank_in_place_of_a_set(banks):
     folder = banks[1]
     for flag in ("", "--append", "--overwrite"):
         error = fail(f"encode {folder.parent} --model phash --out {folder} {flag}")
@@ -66,7 +66,7 @@ def test_info_of_a_set_lists_only_the_shards_that_differ(tmp_path):
     assert {shard["state"] for shard in facts["shards"]} == {"complete"}
 
 
-def test_info_of_an_unfinished_set_says_how_to_go_on(tmp_path):
+def test_info_of_an_unfinished_set_says_how_to_continue(tmp_path):
     names = write_class_folders(tmp_path / "photos", 2)
     command = f"encode {tmp_path / 'photos'} --model phash --device cpu --out {tmp_path / 'set'}"
     shown = succeed(f"{command} --shard 2/3 --labels none").stderr

@@ -226,7 +226,7 @@ def test_an_image_file_finds_what_a_brute_force_ranking_finds(work, tmp_path, ro
     ]
 
 
-def test_a_radius_finds_all_that_is_near(work):
+def test_a_radius_finds_every_row_within_it(work):
     (found,) = succeed("search --query digits/0000 --radius 5 --json").json["queries"]
     codes = bit_strings(hashkit.Bank.open(work.bank_path))
     query = oracles.bit_string(from_hex(found["code"], N_BITS), N_BITS)
@@ -236,7 +236,7 @@ def test_a_radius_finds_all_that_is_near(work):
     assert found["label"] == "0"
 
 
-def test_several_queries_and_several_banks_count_on(work, tmp_path):
+def test_several_queries_search_several_banks_with_consecutive_rows(work, tmp_path):
     image = write_digit(5, tmp_path / "img.png")
     bank, queries = work.bank_path, work.queries_path
     command = f"search --query {image} --query digits/0000 --bank {bank} --bank {queries} --json"
@@ -347,7 +347,7 @@ def test_a_finished_run_is_not_trained_again(copy):
     assert copy.summary_path.read_text() == before
 
 
-def test_the_newest_run_is_used_and_said(copy):
+def test_the_newest_run_is_used_and_named(copy):
     later = Run.create(Path("runs"), "later", RunConfig(data=DataSpec()))
     linear_model(later.model_path, n_bits=8, height=8, width=8)
     outcome = succeed("evaluate --json")
@@ -413,7 +413,7 @@ def test_strict_stops_at_a_broken_image(finished, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_list_file_of_several_labels_an_image(tmp_path, monkeypatch):
+def test_a_list_file_with_several_labels_per_image(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = write_class_folders(tmp_path / "images", per_class=14)
     hot = {"nought": "1 0 1", "one": "0 1 0", "two": "0 1 1"}

@@ -10,7 +10,7 @@ from hashkit.errors import ConfigError
 from hashkit.workflow.sync import bank_of_folder
 
 
-def test_json_and_what_messages_name(tmp_path, monkeypatch):
+def test_json_and_the_paths_in_messages(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for seed in range(3):
         draw(tmp_path / "album" / f"{seed}.png", seed)

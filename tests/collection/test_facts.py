@@ -34,7 +34,7 @@ def test_white_shapes_are_equal_only_where_their_opacity_is(tmp_path: Path) -> N
     assert digest(tmp_path / "again.webp") == digest(tmp_path / "grey.png") == digests["first.png"]
 
 
-def test_a_channel_of_opacity_that_is_opaque_changes_nothing(tmp_path: Path) -> None:
+def test_an_opaque_alpha_channel_changes_nothing(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     pixels = Image.fromarray(rng.integers(0, 256, (8, 9, 3), dtype=np.uint8))
     pixels.save(tmp_path / "plain.png")

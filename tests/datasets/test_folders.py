@@ -193,7 +193,7 @@ def test_images_that_need_an_extra_are_read_with_it(tmp_path, monkeypatch):
     assert open_image_folder(tmp_path).names == ["b.HEIC"]
 
 
-def test_images_that_are_not_named_so_are_noticed(tmp_path, caplog):
+def test_images_without_an_image_suffix_are_noticed(tmp_path, caplog):
     for name in ("a.png", "b.png", "c.jpg", "d.tif"):
         write(tmp_path / name)
     (tmp_path / "b.png").rename(tmp_path / "IMG_1")

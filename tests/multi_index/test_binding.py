@@ -100,7 +100,7 @@ def test_an_index_of_a_bank_names_it(path):
     assert_exact(path, N_ROWS)
 
 
-def test_a_deletion_does_not_cost_the_index(path):
+def test_an_index_stays_valid_after_a_deletion(path):
     delete_rows(path, np.arange(0, N_ROWS, 3))
     assert_exact(path, N_ROWS)
 
@@ -213,7 +213,7 @@ def test_a_converted_bank_of_the_same_rows_keeps_its_index(path):
     assert_exact(path, N_ROWS)
 
 
-def test_an_index_is_of_codes_in_any_database(path):
+def test_an_index_works_with_any_database_of_its_codes(path):
     codes = random_codes(0, N_ROWS)
     index = MultiIndex.open(index_path(path), CodeSet(codes, 16))
     queries = codes[:5]

@@ -47,7 +47,7 @@ for line in {lines!r}:
 
 
 @pytest.mark.end_to_end
-def test_no_command_asks_anything_of_the_network(tmp_path):
+def test_no_command_makes_a_request_to_the_network(tmp_path):
     """Checked by Python's audit events and, where strace is installed, by all system calls."""
     code = CODE.format(lines=COMMAND_LINES, may_fail=("doctor", "search", "serve"))
     assert requests_of(code, tmp_path, traced=has_strace()) == []
@@ -121,7 +121,7 @@ def test_pickles_of_other_libraries_hold_only_tensors(tmp_path, monkeypatch):
 
 @pytest.mark.end_to_end  # these take seconds to import
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
-def test_weights_of_libraries_are_loaded_that_way(library, monkeypatch):
+def test_weights_of_libraries_are_loaded_as_tensors_only(library, monkeypatch):
     pytest.importorskip(library)
     seen = []
 

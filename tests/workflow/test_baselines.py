@@ -206,7 +206,7 @@ class _Failing:
         return self._encoder.run(pixels)
 
 
-def test_an_interrupted_pass_goes_on_where_it_stopped(finished, tmp_path, monkeypatch):
+def test_an_interrupted_pass_continues_where_it_stopped(finished, tmp_path, monkeypatch):
     monkeypatch.setattr("hashkit.workflow.baseline_features._ROWS_PER_BLOCK", 100)
     images, encoder = open_digits(), Encoder.load(finished[0].model_path, "cpu")
     rows = np.arange(3, 803)

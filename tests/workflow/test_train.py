@@ -108,7 +108,7 @@ def test_without_a_reporter_notes_are_logged(tmp_path, caplog, capfd):
 
 
 @pytest.mark.end_to_end
-def test_a_training_stops_when_it_is_asked_to_and_resume_goes_on(tmp_path):
+def test_a_training_stops_when_it_is_asked_to_and_can_be_resumed(tmp_path):
     asked = []
     run = train(
         name="a",
