@@ -260,15 +260,15 @@ def codes_of_all(
     """
     if not databases:
         raise CodesError("expected at least one database, found none")
-    for one in databases:
-        check_database(one)
+    for database in databases:
+        check_database(database)
     n_bits = databases[0].n_bits if n_bits is None else whole_number(n_bits, "n_bits")
     codes = []
-    for one in databases:
-        if one.n_bits != n_bits:
-            raise CodesError(f"expected a database of {n_bits} bits, found {one.n_bits} bits")
+    for database in databases:
+        if database.n_bits != n_bits:
+            raise CodesError(f"expected a database of {n_bits} bits, found {database.n_bits} bits")
         # The padding was checked when the database was made; reading all pages again is slow.
-        codes.append(check_code_shape(one.codes, n_bits, "database codes"))
+        codes.append(check_code_shape(database.codes, n_bits, "database codes"))
     return codes, n_bits
 
 
@@ -286,10 +286,10 @@ def check_one_model(databases: Sequence[object]) -> None:
         If two banks were made by different models.
     """
     made_by: dict[str, object] = {}
-    for one in databases:
-        model = getattr(getattr(one, "header", None), "model_sha256", "")
+    for database in databases:
+        model = getattr(getattr(database, "header", None), "model_sha256", "")
         if model:
-            made_by.setdefault(model, getattr(one, "path", one))
+            made_by.setdefault(model, getattr(database, "path", database))
     if len(made_by) > 1:
         first, other, *_ = made_by.values()
         raise BankMismatchError(

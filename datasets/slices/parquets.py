@@ -34,7 +34,7 @@ __all__ = ["ParquetContents", "ParquetListing"]
 
 _log = logging.getLogger(__name__)
 
-_WHAT: Final = "a Parquet file"
+_CONTAINER: Final = "a Parquet file"
 _IMAGE: Final = "image"
 _LABEL: Final = "label"
 _BYTES: Final = "bytes"
@@ -75,7 +75,7 @@ class ParquetListing(Listing):
         """The rows in the order of the files."""
         names = container_names(self._files)
         for number, (path, name) in enumerate(zip(self._files, names, strict=True)):
-            with container_errors(path, _WHAT):
+            with container_errors(path, _CONTAINER):
                 yield from self._entries_of(path, name, number)
 
     def _entries_of(self, path: Path, name: str, number: int) -> Iterator[Listed]:
@@ -144,12 +144,12 @@ class ParquetContents:
         reader = self._reader
         if reader is None or (reader.number, reader.group) != key[:2] or reader.next_row > at:
             path = Path(self._places.files[number].path)
-            with container_errors(path, _WHAT):
+            with container_errors(path, _CONTAINER):
                 reader = _GroupReader(path, self._image_column, number, group)
             reader.wanted = frozenset(self._rows_of_group[number, group].tolist())
             self._reader = reader
         try:
-            with container_errors(reader.path, _WHAT):
+            with container_errors(reader.path, _CONTAINER):
                 return self._advanced(reader, at)
         except DatasetError as error:
             self._broken[number, group] = str(error)

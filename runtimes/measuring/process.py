@@ -100,7 +100,7 @@ def _run(
             text=True,
             encoding="ascii",
         )
-        with _ended(process), _time_limit(process, timeout_seconds) as is_over:
+        with _ended_on_exit(process), _time_limit(process, timeout_seconds) as is_over:
             last = _converse(process, job, step)
             process.wait()
         if is_over.is_set():
@@ -150,7 +150,7 @@ def _last_words(complaints: IO[str]) -> str:
 
 
 @contextlib.contextmanager
-def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
+def _ended_on_exit(process: subprocess.Popen[str]) -> Iterator[None]:
     """End the process on exit, whatever happens."""
     try:
         yield

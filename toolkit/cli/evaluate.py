@@ -275,15 +275,15 @@ def _run_subject(
     from hashkit.workflow.evaluation import Subject
     from hashkit.workflow.models import find_exported
 
-    found = find_exported(run, runs, TERMINAL, instead=_instead_of_run)
+    found = find_exported(run, runs, TERMINAL, instead=_hint_without_run)
     return Subject.of_run(found, settings, n_workers, TERMINAL)
 
 
-def _instead_of_run(here: Path | None) -> str:
-    if here is None or not _has_labels(here):
+def _hint_without_run(bank_path: Path | None) -> str:
+    if bank_path is None or not _has_labels(bank_path):
         return "name codes with labels: hashkit evaluate QUERY DATABASE"
-    bank = shlex.quote(str(here))
-    return f"{here} lies here: hashkit evaluate {bank} {bank} --exclude-self"
+    bank = shlex.quote(str(bank_path))
+    return f"{bank_path} lies here: hashkit evaluate {bank} {bank} --exclude-self"
 
 
 def _has_labels(path: Path) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GroupPart", "ShardGroups"]
 
-_SHARED = Resources(cpus=0)
+_NO_CPUS = Resources(cpus=0)
 """An actor waits most of the time, and there must be room for one that is started again."""
 
 
@@ -126,7 +126,7 @@ class ShardGroups:
         for number, (first, stop) in enumerate(bounds):
             arguments = (files[first:stop], __version__, n_threads)
             actors = [
-                engine.actor(ShardGroup, arguments, number + replica, _SHARED)
+                engine.actor(ShardGroup, arguments, number + replica, _NO_CPUS)
                 for replica in range(n_replicas)
             ]
             replicas = Replicas(engine, actors, _name(first, stop, len(files)), reporter)

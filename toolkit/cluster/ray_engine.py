@@ -46,7 +46,7 @@ _CONNECT_SECONDS: Final = 5.0
 
 _ACTOR_BYTES: Final = 2**20
 
-_LOST: Final = (
+_LOST_ERRORS: Final = (
     RayActorError,
     WorkerCrashedError,
     NodeDiedError,
@@ -58,7 +58,7 @@ _LOST: Final = (
 )
 
 
-_GUARDED: Final = ray.remote(guarded)
+_GUARDED_TASK: Final = ray.remote(guarded)
 """One for all tasks: Ray would send each new one to the nodes, and start a process for it."""
 
 
@@ -146,7 +146,7 @@ class RayEngine:
         self, function: Callable[..., Any], arguments: tuple[Any, ...], resources: Resources
     ) -> Call:
         """Start a function; see `Engine`."""
-        task = _GUARDED.options(
+        task = _GUARDED_TASK.options(
             name=function.__name__,  # in `ray list tasks`, and as the title of its process
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
@@ -192,7 +192,7 @@ class RayEngine:
         try:
             with _ray_errors():
                 return opened(ray.get(call))
-        except _LOST as error:
+        except _LOST_ERRORS as error:
             raise LostError(foreign_message(error)) from None
 
     def close(self) -> None:
@@ -280,7 +280,7 @@ def _ray_errors() -> Iterator[None]:
     """Raise Ray's own failures as one line; lost tasks and actors are left to the caller."""
     try:
         yield
-    except _LOST:
+    except _LOST_ERRORS:
         raise
     except RayError as error:
         raise ClusterError(f"the Ray cluster failed: {foreign_message(error)}") from None

@@ -22,7 +22,7 @@ from hashkit.preprocess import ImageSource, load
 __all__ = ["Rehearsal"]
 
 _SIZE: Final = (16, 16)
-_RULE: Final = "stretch-bilinear-reduced"
+_RESIZE: Final = "stretch-bilinear-reduced"
 """The fastest rule: whether an image can be used does not depend on its size in the model."""
 
 _BATCH: Final = 16
@@ -108,4 +108,4 @@ def _begun(plan: Plan) -> Done:
 
 
 def _prepared(source: ImageSource) -> NDArray[np.uint8]:
-    return load(source, _SIZE, _RULE)
+    return load(source, _SIZE, _RESIZE)

@@ -161,11 +161,11 @@ def _label_rows(evaluation: Evaluation, styled: Styled) -> list[_LabelRow]:
     ]
 
 
-def _label_cell(one: Evaluation, label: str, css: str) -> _LabelCell | None:
-    value = one.fields["per_label"].get(label)
+def _label_cell(evaluation: Evaluation, label: str, css: str) -> _LabelCell | None:
+    value = evaluation.fields["per_label"].get(label)
     if value is None:
         return None
-    ends = (one.fields.get("per_label_interval") or {}).get(label)
+    ends = (evaluation.fields.get("per_label_interval") or {}).get(label)
     return _LabelCell(value, (ends[0], ends[1]) if ends else None, css)
 
 

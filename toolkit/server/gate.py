@@ -31,7 +31,7 @@ its address."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
 """Methods with counters of their own; a client may make up any number of others."""
 
-_FREE: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_ALWAYS_ANSWERED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths for supervisors, answered for any host name and however many requests wait."""
 
 
@@ -88,7 +88,7 @@ class Gate:
         await body.discard()
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in _FREE:
+        if scope["path"] in _ALWAYS_ANSWERED:
             await self._app(scope, receive, send)
             return
         refusal = self._refusal(Request(scope))

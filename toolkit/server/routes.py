@@ -83,9 +83,9 @@ async def _search_from(service: Service, start: Start, options: SearchOptions) -
         row = await service.in_thread(service.row_named, start.name)
     else:
         row = start.row or 0
-    bank, own = service.bank_with(row)
-    encoded = await service.encoded_row(bank, own, options)
-    query = Query(bank.names[own], encoded.code, None, label_names(bank, own), row)
+    bank, own_row = service.bank_with(row)
+    encoded = await service.encoded_row(bank, own_row, options)
+    query = Query(bank.names[own_row], encoded.code, None, label_names(bank, own_row), row)
     return await service.searcher.answer(query, options, encoded.logits)
 
 
@@ -104,11 +104,11 @@ async def _picture(
 ) -> Response:
     checked_parameters(request.query_params, "v")
     row = whole(request.path_params["row"], "the row", 0, 10**12 - 1)
-    bank, own = service.bank_with(row)
+    bank, own_row = service.bank_with(row)
     known = request.headers.get("if-none-match", "").removeprefix("W/").strip('"')
     async with asyncio.timeout(service.settings.limits.answer_seconds):
         try:
-            made = await service.in_thread(make, bank, own, known)
+            made = await service.in_thread(make, bank, own_row, known)
         except ImageError as error:  # of the server's own files
             raise RequestError(404, f"row {row} has no picture: {error.reason}") from None
     tag = known if made is None else made.tag

@@ -187,7 +187,7 @@ def _is_complete(run: Run) -> bool:
     """Whether the run is trained, and every code length has its checkpoint and its summary."""
     try:
         parts = run.per_length().values() if run.is_trained else ()
-        return bool(parts) and all(one.is_trained and one.checkpoint_path() for one in parts)
+        return bool(parts) and all(part.is_trained and part.checkpoint_path() for part in parts)
     except RunError:
         return False
 

@@ -201,9 +201,9 @@ def _hashes(
     encoder = Encoder.load(_MODEL, "cpu")
     n_threads = check_threads(n_workers, "num_workers")
 
-    def pixels_of(one: _Named) -> NDArray[np.uint8] | None:
+    def pixels_of(named_image: _Named) -> NDArray[np.uint8] | None:
         try:
-            return None if one[1] is None else encoder.prepare(one[1])
+            return None if named_image[1] is None else encoder.prepare(named_image[1])
         except ImageError:
             return None
 

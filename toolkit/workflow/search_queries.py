@@ -146,21 +146,21 @@ def with_logits(
                 "missing",
             )
         place.check_query_model()
-        own = place.encoder.logits([image])
-        code = binarize(own)[0]
+        own_logits = place.encoder.logits([image])
+        code = binarize(own_logits)[0]
         if not np.array_equal(code, query.code):
             reporter.note(
                 f"warning: {query.name} has another code than when it was encoded; its code of now "
                 "is used"
             )
         answered.append(dataclasses.replace(query, code=code))
-        logits.append(own)
+        logits.append(own_logits)
     return answered, np.concatenate(logits)
 
 
 def find_own_rows(place: SearchPlace, queries: Sequence[Query]) -> list[list[int]]:
     """Rows of the banks that hold each query itself: its own row, or the rows of its file."""
-    own: list[list[int]] = [[] if query.row is None else [query.row] for query in queries]
+    own_rows: list[list[int]] = [[] if query.row is None else [query.row] for query in queries]
     files = {
         at: query.image
         for at, query in enumerate(queries)
@@ -170,8 +170,8 @@ def find_own_rows(place: SearchPlace, queries: Sequence[Query]) -> list[list[int
         names = {at: set(place.images.names_of(bank, path)) for at, path in files.items()}
         rows = rows_named(bank.names, set().union(*names.values()))
         for at, wanted in names.items():
-            own[at] += [start + row for name in sorted(wanted) for row in rows[name]]
-    return own
+            own_rows[at] += [start + row for name in sorted(wanted) for row in rows[name]]
+    return own_rows
 
 
 def _no_such_file(place: SearchPlace, name: str) -> str:

@@ -33,7 +33,7 @@ _EXPORT: Final = (
     "export it with a dynamic first axis, in torch with "
     "torch.onnx.export(..., dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))"
 )
-_SAME: Final = 1e-6
+_NEGLIGIBLE: Final = 1e-6
 """Differences between pictures that count as none, relative to the largest feature."""
 
 
@@ -186,7 +186,7 @@ def _check_values(features: NDArray[np.float64], path: Path) -> float:
             f"{features.size:,} on pictures): export the network in fp32, and check its weights"
         )
     spread = float(np.ptp(features, axis=0).max())
-    if spread <= _SAME * float(np.abs(features).max()):
+    if spread <= _NEGLIGIBLE * float(np.abs(features).max()):
         raise ModelError(
             f"{path}: expected features that tell pictures apart, found the same for "
             f"{len(features)} different ones: check its weights and `output`"
