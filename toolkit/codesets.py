@@ -214,8 +214,8 @@ def check_labels(labels: object, n_rows: int) -> NDArray[Any]:
 def check_database(value: object, what: str = "the database") -> None:
     """Raise `CodesError` for a text or an array in place of a bank or code set."""
     # The class of a bank has both attributes; asking the object would read its codes.
-    where = type(value) if hasattr(type(value), "codes") else value
-    if not hasattr(where, "codes") or not hasattr(where, "n_bits"):
+    holder = type(value) if hasattr(type(value), "codes") else value
+    if not hasattr(holder, "codes") or not hasattr(holder, "n_bits"):
         raise CodesError(
             f"{what} must be a bank or code set, not {argument_shown(value)}: open a bank with "
             "`Bank.open`, or make one with `CodeSet(codes, n_bits, labels)`"

@@ -76,8 +76,8 @@ def measure_apart(
     """
     starts: list[float] = []
     for number in range(1, n_starts + 1):
-        some = dataclasses.replace(job, only_start=number < n_starts)
-        outcome = _run(some, timeout_seconds, worker, step)
+        job_of_process = dataclasses.replace(job, only_start=number < n_starts)
+        outcome = _run(job_of_process, timeout_seconds, worker, step)
         if outcome.measurement is None:
             return outcome
         last = outcome.measurement

@@ -251,11 +251,11 @@ def evaluate(
     report = measured(measures, subject, choice)
     if rescoring is not None and logits is not None:
         report = rescoring.measure(subject, logits, report)
-    own = subject.evaluation(report)
+    own_evaluation = subject.evaluation(report)
     if subject.run is not None:
-        keep_evaluation(own, subject.run)
+        keep_evaluation(own_evaluation, subject.run)
     simple = _baselines(subject, measures, settings) if baselines else []
-    evaluations = renamed_apart([own, *loaded, *simple])
+    evaluations = renamed_apart([own_evaluation, *loaded, *simple])
     # Files first: a pipe that is closed early, as by `head`, ends the command at its output.
     save_tables(evaluations, csv, latex, measures.ks)
     if page is not None:

@@ -47,8 +47,8 @@ class GroupPart:
 
     def filtered(self, labels: Sequence[str], left_out: Sequence[int]) -> GroupPart:
         """The same part with a filter; ``left_out`` are row numbers of the database."""
-        own = (row - self.first_row for row in left_out)
-        rows = RowFilter(tuple(labels), tuple(row for row in own if 0 <= row < self.n_rows))
+        local_rows = (row - self.first_row for row in left_out)
+        rows = RowFilter(tuple(labels), tuple(row for row in local_rows if 0 <= row < self.n_rows))
         part = GroupPart(self._replicas, self.first_row, self.n_rows)
         part._rows = None if rows == RowFilter() else rows
         return part

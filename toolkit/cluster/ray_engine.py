@@ -116,10 +116,12 @@ class RayEngine:
                 "warning: this Ray cluster asks for no token, so that anybody who reaches it can "
                 "run code on it: see SECURITY.md"
             )
-        nodes = [one for one in ray.nodes() if one["Alive"] and one["Resources"].get("CPU", 0) > 0]
-        self._nodes = [one["NodeID"] for one in sorted(nodes, key=_node_order)]
-        self._n_cpus = sum(one["Resources"]["CPU"] for one in nodes)
-        self._n_gpus = sum(one["Resources"].get("GPU", 0) for one in nodes)
+        nodes = [
+            node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0
+        ]
+        self._nodes = [node["NodeID"] for node in sorted(nodes, key=_node_order)]
+        self._n_cpus = sum(node["Resources"]["CPU"] for node in nodes)
+        self._n_gpus = sum(node["Resources"].get("GPU", 0) for node in nodes)
         if not nodes:
             self.close()
             raise ClusterError(

@@ -136,9 +136,9 @@ def group_duplicates(
     for image, number in zip(images, classes.tolist(), strict=True):
         members.setdefault(number, []).append(image)
     near: dict[int, dict[int, _Nearness]] = {}
-    given = [None] * len(pairs.left) if scores is None else scores.tolist()
+    pair_scores = [None] * len(pairs.left) if scores is None else scores.tolist()
     columns = (column.tolist() for column in pairs)
-    for left, right, distance, score in zip(*columns, given, strict=True):
+    for left, right, distance, score in zip(*columns, pair_scores, strict=True):
         near.setdefault(left, {})[right] = near.setdefault(right, {})[left] = distance, score
     preference = _Preference(images)
     for images_of_class in members.values():

@@ -38,7 +38,7 @@ def facts_and_signatures(
     Images that ``cache`` knows are not read; the others are added to it.
     """
     known = [cache.find(name, path) for name, path in named]
-    todo = [one for one, there in zip(named, known, strict=True) if there is None]
+    todo = [one for one, cached in zip(named, known, strict=True) if cached is None]
     n_known = len(named) - len(todo)
     progress(n_known)
     new = _signed(todo, signer, n_workers, lambda n_done: progress(n_known + n_done), cache)
@@ -124,5 +124,5 @@ def _each(
                 else:
                     yield result
         finally:
-            for one in ahead:
-                one.cancel()
+            for future in ahead:
+                future.cancel()

@@ -155,9 +155,9 @@ def _verify(
     scores: NDArray[np.float64],
     positions: NDArray[np.int64],
 ) -> None:
-    some = slice(start, start + _CHUNK)
-    scores[some], positions[some] = verify(
-        signatures.thumbnails, found.left[some], found.right[some], found.position[some]
+    chunk = slice(start, start + _CHUNK)
+    scores[chunk], positions[chunk] = verify(
+        signatures.thumbnails, found.left[chunk], found.right[chunk], found.position[chunk]
     )
 
 
@@ -179,9 +179,9 @@ def find_candidates(
     """
     keys: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     n_images = len(signatures)
-    own = np.ascontiguousarray(signatures.hashes[:, 0])
+    hashes = np.ascontiguousarray(signatures.hashes[:, 0])
     for position in _POSITIONS_WITHOUT_INVERSES:
-        other = None if position == 0 else own
+        other = None if position == 0 else hashes
         turned = signatures.hashes[:, position]
         keys += _nearest(turned, other, _HASH_RADIUS, most, n_images, n_threads)
     if signatures.learned is not None:

@@ -50,8 +50,8 @@ def _texture(images: NDArray[np.float32]) -> NDArray[np.float64]:
     # On a grid, the slopes along both axes are found independently.
     across = blocks.mean(axis=2) @ offsets / (_BLOCK * spread)
     down = np.moveaxis(blocks.mean(axis=4), 2, -1) @ offsets / (_BLOCK * spread)
-    rest = np.maximum(variance - (across**2 + down**2) * spread, 0.0)
+    residual = np.maximum(variance - (across**2 + down**2) * spread, 0.0)
     blocks_with: NDArray[np.float64] = (
-        np.minimum(np.sqrt(rest) / _FULL_DEVIATION, 1.0).sum(axis=(1, 2)).astype(np.float64)
+        np.minimum(np.sqrt(residual) / _FULL_DEVIATION, 1.0).sum(axis=(1, 2)).astype(np.float64)
     )
     return blocks_with

@@ -83,8 +83,8 @@ class LocalEvaluationPart:
             if self._passes is None or self._passes[0] != task.key:
                 labels = [labels_of(database, "the database") for database in databases]
                 matched = task.labels.with_labels(labels)
-                made = Passes(task.query_codes, task.n_bits, databases, matched, task.own_rows)
-                self._passes = (task.key, made)
+                passes = Passes(task.query_codes, task.n_bits, databases, matched, task.own_rows)
+                self._passes = (task.key, passes)
             return self._passes[1]
 
 

@@ -51,9 +51,9 @@ def views_of(pixels: NDArray[np.uint8], rows: NDArray[np.int64], n_views: int) -
     """
     views = np.empty((len(pixels), n_views, *pixels.shape[1:]), dtype=np.uint8)
     views[:, 0] = pixels
-    for image, row, own in zip(pixels, rows.tolist(), views, strict=True):
+    for image, row, image_views in zip(pixels, rows.tolist(), views, strict=True):
         for view in range(1, n_views):
-            own[view] = _changed(image, np.random.default_rng([_STREAM, row, view]))
+            image_views[view] = _changed(image, np.random.default_rng([_STREAM, row, view]))
     return views
 
 

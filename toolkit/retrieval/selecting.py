@@ -82,10 +82,10 @@ def select(job: ScanJob, n_threads: int) -> Neighbours:
                 if part.stop > part.start
             ]
             if n_row_parts == 1:
-                found += run_parallel([one.run for one in selections])
+                found += run_parallel([selection.run for selection in selections])
             else:
-                run_parallel([scan for one in selections for scan in one.scans()])
-                found += [one.found() for one in selections]
+                run_parallel([scan for selection in selections for scan in selection.scans()])
+                found += [selection.found() for selection in selections]
     except BaseException:
         stop.is_set = True  # Ctrl-C came while this thread waited for others
         raise

@@ -166,9 +166,9 @@ class Shards:
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Codes of rows in any order, uint8 [m, size]."""
         codes = np.empty((len(rows), self.codes[0].shape[1]), dtype=np.uint8)
-        which = np.searchsorted(self.offsets, rows, side="right") - 1
+        shard_of_row = np.searchsorted(self.offsets, rows, side="right") - 1
         for number, own_codes in enumerate(self.codes):
-            is_own = which == number
+            is_own = shard_of_row == number
             codes[is_own] = own_codes[rows[is_own] - self.offsets[number]]
         return codes
 

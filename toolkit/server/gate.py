@@ -74,7 +74,7 @@ class Gate:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 known = {name.lower() for name, _ in message.get("headers", ())}
-                added = [one for one in _HEADERS if one[0] not in known]
+                added = [header for header in _HEADERS if header[0] not in known]
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
             await body.send(message)
 
@@ -133,7 +133,7 @@ def is_own_host(header: str, hosts: Collection[str]) -> bool:
         return True
     name = header.rpartition(":")[0] if header.rpartition(":")[2].isdigit() else header
     name = name.lower().rstrip(".")
-    if name in {"localhost", _own_name(), *(one.lower() for one in hosts)}:
+    if name in {"localhost", _own_name(), *(host.lower() for host in hosts)}:
         return True
     try:
         ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))

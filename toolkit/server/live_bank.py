@@ -74,8 +74,8 @@ class Snapshot:
 
     def located(self, row: int) -> tuple[Bank, int]:
         """The bank of a row, and the row there."""
-        which = bisect.bisect_right(self._starts, row) - 1
-        return self.banks[which], row - self._starts[which]
+        number = bisect.bisect_right(self._starts, row) - 1
+        return self.banks[number], row - self._starts[number]
 
     def rows_named(self, name: str) -> list[int]:
         """Rows with a name, without deleted ones, ascending."""

@@ -220,9 +220,9 @@ class Uploads:
             raise RequestError(409, f"there is a folder named {name[:80]!r}")
         if path.exists():
             raise _exists(name)
-        above = next(one for one in path.parents if os.path.lexists(one))
-        if not above.is_dir():
-            file = above.relative_to(self.folder).as_posix()
+        existing = next(folder for folder in path.parents if os.path.lexists(folder))
+        if not existing.is_dir():
+            file = existing.relative_to(self.folder).as_posix()
             raise RequestError(
                 409, f"expected {file[:80]!r} to be a folder, found an image of this name"
             )

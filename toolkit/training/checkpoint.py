@@ -209,8 +209,8 @@ def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _described(named: tuple[str, Tensor]) -> tuple[str, str, list[int], bytes]:
-    name, given = named
-    tensor = given.detach().cpu().contiguous()
+    name, value = named
+    tensor = value.detach().cpu().contiguous()
     is_bfloat16 = tensor.dtype == torch.bfloat16  # which NumPy lacks
     values: np.ndarray[Any, Any] = (tensor.view(torch.int16) if is_bfloat16 else tensor).numpy()
     dtype = "bfloat16" if is_bfloat16 else values.dtype.str

@@ -300,10 +300,10 @@ def _in_bank(
     return Duplicates(bank.path, folder, radius, len(kept), tuple(groups), tuple(faults))
 
 
-def _places(some: Sequence[ImageFacts], images: Sequence[ImageFacts]) -> NDArray[np.int64]:
+def _places(chosen: Sequence[ImageFacts], images: Sequence[ImageFacts]) -> NDArray[np.int64]:
     """The places of some of the images among all, int64 [m]."""
     place_of = {image.name: place for place, image in enumerate(images)}
-    return np.array([place_of[image.name] for image in some], np.int64)
+    return np.array([place_of[image.name] for image in chosen], np.int64)
 
 
 def _facts_of_rows(

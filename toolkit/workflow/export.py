@@ -238,8 +238,8 @@ def _real_images(run: Run, manifest: Manifest) -> NDArray[np.uint8]:
     from hashkit.datasets.screening import load_pixels
 
     images = _training_images(run)
-    few = images.subset(spread_rows(len(images), N_VERIFY_IMAGES))
-    return load_pixels(few, manifest.size, manifest.resize).pixels
+    sample = images.subset(spread_rows(len(images), N_VERIFY_IMAGES))
+    return load_pixels(sample, manifest.size, manifest.resize).pixels
 
 
 def _training_images(run: Run) -> ImageSet:

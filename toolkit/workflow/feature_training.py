@@ -284,7 +284,7 @@ def _features(job: _Job, n_workers: int) -> FeatureSet | None:
 def _other_runs(run: Run) -> list[Path]:
     with contextlib.suppress(OSError):
         folders = sorted(run.path.resolve().parent.iterdir())
-        return [one for one in folders if one.name != run.path.name and one.is_dir()]
+        return [folder for folder in folders if folder.name != run.path.name and folder.is_dir()]
     return []
 
 

@@ -226,13 +226,13 @@ def _unknown_name(place: SearchPlace, name: str) -> str:
 def _alike(place: SearchPlace, name: str) -> str:
     """``did you mean X?`` with a row's name that has the same end, or is similar."""
     last = _last_part(name)
-    some: list[str] = []
+    compared: list[str] = []
     for known in (known for bank in place.banks for known in bank.names):
         if _last_part(known) == last:
             return f"did you mean {known}?"
-        if len(some) < _MOST_COMPARED:
-            some.append(known)
-    return did_you_mean(name, some)
+        if len(compared) < _MOST_COMPARED:
+            compared.append(known)
+    return did_you_mean(name, compared)
 
 
 def _last_part(name: str) -> str:

@@ -158,7 +158,9 @@ def check_features(session: Any, n_features: int, input_: TrialInput) -> None:
         call to the next, or depend on the other pictures of a batch.
     """
     images, path = pictures(input_.size), input_.path
-    alone = np.concatenate([_features(session, one[None], n_features, input_) for one in images])
+    alone = np.concatenate(
+        [_features(session, image[None], n_features, input_) for image in images]
+    )
     spread = _check_values(alone, path)
     again = _features(session, images[:1], n_features, input_)
     if not np.array_equal(again, alone[:1]):
