@@ -24,10 +24,10 @@ def why_not_traced(error: Exception) -> str:
     """Why a network has no ONNX form, in one line: the operator or the error, and the layer."""
     chain = list(_chain(error))
     place = _failing_layer(chain)
-    for cause in chain:
-        if found := _NO_ONNX_FUNCTION.search(str(cause)):
+    for one in chain:
+        if found := _NO_ONNX_FUNCTION.search(str(one)):
             return f"torch's exporter has no ONNX form of the operator {found[1]}{place}"
-        if type(cause).__name__ == "GuardOnDataDependentSymNode":
+        if type(one).__name__ == "GuardOnDataDependentSymNode":
             return f"it takes a decision or a size from the values of an image{place}"
     return f"{root_message(error)}{place}"
 

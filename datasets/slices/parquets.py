@@ -121,7 +121,7 @@ class ParquetContents:
         number, group, at = self._places.where[row].tolist()
         file, name = self._places.files[number], self._places.names[row]
         with self._lock, image_errors(name):
-            data = self._take(number, group, at)
+            data = self._image_bytes(number, group, at)
         if data is None:
             raise ImageError(f"{name}: expected an image, found null", "missing")
         try:
@@ -134,7 +134,7 @@ class ParquetContents:
         """See `hashkit.datasets.imageset.Contents`."""
         return ParquetContents(self._places.subset(rows), self._image_column)
 
-    def _take(self, number: int, group: int, at: int) -> bytes | None:
+    def _image_bytes(self, number: int, group: int, at: int) -> bytes | None:
         """The bytes of one image; those of other images on the way are kept until their turn."""
         key = (number, group, at)
         if key in self._read:
@@ -150,12 +150,12 @@ class ParquetContents:
             self._reader = reader
         try:
             with container_errors(reader.path, _CONTAINER):
-                return self._advanced(reader, at)
+                return self._read_until(reader, at)
         except DatasetError as error:
             self._broken[number, group] = str(error)
             raise
 
-    def _advanced(self, reader: _GroupReader, at: int) -> bytes | None:
+    def _read_until(self, reader: _GroupReader, at: int) -> bytes | None:
         for place, data in reader.images():
             if place == at:
                 return data

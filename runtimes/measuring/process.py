@@ -128,13 +128,13 @@ def _converse(
 
 def _outcome(line: dict[str, Any], code: int, complaints: IO[str]) -> Outcome:
     if not line:
-        return Outcome("failed", reason=f"its process {_end(code)}{_last_words(complaints)}")
+        return Outcome("failed", reason=f"its process {_exit_text(code)}{_last_words(complaints)}")
     if line["status"] == "ok":
         return Outcome("ok", Measurement.from_dict(line["measurement"]))
     return Outcome(line["status"], reason=line["reason"])
 
 
-def _end(code: int) -> str:
+def _exit_text(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
     try:

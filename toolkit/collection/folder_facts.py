@@ -66,7 +66,7 @@ def _signed(
     facts: list[ImageFacts] = []
     signed: list[Signatures] = [signer.sign(np.empty((0, CANVAS, CANVAS, 3), np.uint8))]
     faults: list[Fault] = []
-    results = _each(named, read, n_workers, faults, progress)
+    results = _results_read_ahead(named, read, n_workers, faults, progress)
     while batch := list(itertools.islice(results, _BATCH)):
         facts += [one for one, _ in batch]
         signed.append(signer.sign(np.stack([canvas for _, canvas in batch])))
@@ -90,10 +90,10 @@ def facts_of(
         )
 
     faults: list[Fault] = []
-    return list(_each(named, read, n_workers, faults, progress)), faults
+    return list(_results_read_ahead(named, read, n_workers, faults, progress)), faults
 
 
-def _each(
+def _results_read_ahead(
     named: Sequence[tuple[str, Path]],
     read: Callable[[str, Path], _Result],
     n_workers: int,

@@ -226,13 +226,13 @@ def _movable(groups: Sequence[DuplicateGroup], faults: list[str]) -> Iterator[Im
         if has_changed(group.keep):
             faults.append(f"{group.keep.name}: changed since it was compared; its group is left")
             continue
-        for duplicate in group.duplicates:
-            if duplicate.image.path is None or not duplicate.image.file_digest:
-                faults.append(f"{duplicate.image.name}: the file was not found; nothing to move")
-            elif duplicate.image.is_link:
-                faults.append(f"{duplicate.image.name}: a link, not a file; left there")
+        for one in group.duplicates:
+            if one.image.path is None or not one.image.file_digest:
+                faults.append(f"{one.image.name}: the file was not found; nothing to move")
+            elif one.image.is_link:
+                faults.append(f"{one.image.name}: a link, not a file; left there")
             else:
-                yield dataclasses.replace(duplicate.image, path=duplicate.image.path.absolute())
+                yield dataclasses.replace(one.image, path=one.image.path.absolute())
 
 
 def _folder_of(image: ImageFacts) -> Path | None:
@@ -304,26 +304,26 @@ def _is_absolute(path: str) -> bool:
     return "\0" not in path and Path(path).is_absolute()
 
 
-def _undo(move: _Move, home: Path) -> tuple[str, bool]:
+def _undo(one: _Move, home: Path) -> tuple[str, bool]:
     """Undo one move; returns what is wrong, if anything, and whether the file came back.
 
     Files are taken only from ``home``, the journal's folder, so a journal from somebody else cannot
     move or remove anything elsewhere.
     """
-    source, target = Path(move.source), Path(move.target)
+    source, target = Path(one.source), Path(one.target)
     if not _real(target.parent).is_relative_to(home):
         return f"{target}: left there: put the journal back where it was written", False
     if not os.path.lexists(target):
         missing = f"{target}: neither there nor at {source}"
         return ("" if os.path.lexists(source) else missing), False
     if not os.path.lexists(source):
-        if blake2b_of(target).hex() != move.digest:
+        if blake2b_of(target).hex() != one.digest:
             return f"{target}: changed since it was moved; left there", False
-        move_file(target, source, bytes.fromhex(move.digest))
+        move_file(target, source, bytes.fromhex(one.digest))
         return "", True
     # Both exist: the process was killed before it removed the source, or they are other files.
-    is_whole = blake2b_of(source).hex() == move.digest
-    if not is_whole or (target.stat().st_size and blake2b_of(target).hex() != move.digest):
+    is_whole = blake2b_of(source).hex() == one.digest
+    if not is_whole or (target.stat().st_size and blake2b_of(target).hex() != one.digest):
         return f"{target}: left there, as {source} is there too and differs", False
     target.unlink()
     return "", False

@@ -127,7 +127,7 @@ def make_plan(
         Called with the number of files read so far, and of all files to read.
     """
     changes = compare(listing, known, checksum=checksum)
-    candidates = _as_large(listing, changes, known.files)
+    candidates = _of_equal_size(listing, changes, known.files)
     positions = [*changes.touched[:, 0], *changes.deleted_touched[:, 0], *candidates]
     names = [listing.names[position] for position in positions]
     read = read_file_facts(listing.folder, names, n_workers=n_workers, progress=progress)
@@ -178,7 +178,7 @@ def check_removals(plan: Plan, bank: str, *, allow_removals: bool) -> None:
     )
 
 
-def _as_large(listing: Listing, changes: Changes, files: ImageFiles) -> NDArray[np.int64]:
+def _of_equal_size(listing: Listing, changes: Changes, files: ImageFiles) -> NDArray[np.int64]:
     """New images of the same size as one that is gone: they may be the same images."""
     sizes = files.sizes[changes.vanished]
     return changes.added[np.isin(listing.sizes[changes.added], sizes)]

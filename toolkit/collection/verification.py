@@ -89,7 +89,7 @@ def verify(
         positions[pairs] = likely[pairs]
         whole = np.tile(_IDENTITY_MAP, (len(pairs), 1))
         is_within = np.zeros(len(pairs), np.bool_)
-        scores[pairs] = _scored(
+        scores[pairs] = _map_scores(
             thumbnails, left[pairs], right[pairs], likely[pairs], is_within, whole, _CERTAIN_SCORE
         )
     unsure = np.flatnonzero(scores < _SURE_SCORE)
@@ -101,7 +101,7 @@ def verify(
         pairs = unsure[open_pairs]
         tried = found[open_pairs, number, 1].astype(np.int64)
         is_within = found[open_pairs, number, 2] > 0
-        score = _scored(
+        score = _map_scores(
             thumbnails,
             left[pairs],
             right[pairs],
@@ -116,7 +116,7 @@ def verify(
     return Places(scores, positions)
 
 
-def _scored(
+def _map_scores(
     thumbnails: NDArray[np.uint8],
     left: NDArray[np.int64],
     right: NDArray[np.int64],

@@ -149,7 +149,7 @@ def plan_parts(
     for database in databases:
         if database.n_bits != n_bits:
             raise CodesError(f"expected a database of {n_bits} bits, found {database.n_bits} bits")
-    query, n_database = _live(queries), sum(database.n_kept for database in databases)
+    query, n_database = _live_queries(queries), sum(database.n_kept for database in databases)
     if not len(query) or not n_database:
         raise EvaluationError(
             f"expected queries and database rows, found {len(query)} and {n_database}"
@@ -166,7 +166,7 @@ def plan_parts(
     codes = check_codes(query.codes, n_bits, "query codes")
     bounds = itertools.pairwise(itertools.accumulate(map(len, facts), initial=0))
     tasks = [
-        EvaluationTask(codes, n_bits, labels.of_part(*bound), _own_of(own_rows, *bound), drawn)
+        EvaluationTask(codes, n_bits, labels.of_part(*bound), _own_rows_of(own_rows, *bound), drawn)
         for bound in bounds
     ]
     return EvaluationPlan(
@@ -179,7 +179,7 @@ def plan_parts(
     )
 
 
-def _live(queries: Sequence[CodeDatabase]) -> CodeDatabase:
+def _live_queries(queries: Sequence[CodeDatabase]) -> CodeDatabase:
     """The queries that are not deleted, as one database."""
     if len(queries) == 1 and queries[0].deleted is None:
         return queries[0]
@@ -207,7 +207,7 @@ def _label_facts(databases: Sequence[DatabaseFacts]) -> list[LabelFacts]:
     return known
 
 
-def _own_of(own_rows: Sequence[OwnRows], first: int, stop: int) -> tuple[OwnRows, ...]:
+def _own_rows_of(own_rows: Sequence[OwnRows], first: int, stop: int) -> tuple[OwnRows, ...]:
     """Own rows in the databases ``first`` to ``stop`` (exclusive), numbered from the first."""
     return tuple(
         dataclasses.replace(rows, database=rows.database - first)

@@ -171,9 +171,9 @@ def check_table(path: Path) -> str:
     """
     remedy = "remove both files, and the same command computes them again"
     record = record_path(path)
-    for file in (path, record):
-        if not file.is_file():
-            raise RunError(f"{path}: expected it and {record.name}, found no {file.name}: {remedy}")
+    for one in (path, record):
+        if not one.is_file():
+            raise RunError(f"{path}: expected it and {record.name}, found no {one.name}: {remedy}")
     saved = read_json(record, RunError)
     done = dataclass_from(
         _Progress, saved, name=str(record), error=RunError, remedy=remedy, may_have_more=True

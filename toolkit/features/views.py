@@ -53,11 +53,11 @@ def views_of(pixels: NDArray[np.uint8], rows: NDArray[np.int64], n_views: int) -
     views[:, 0] = pixels
     for image, row, image_views in zip(pixels, rows.tolist(), views, strict=True):
         for view in range(1, n_views):
-            image_views[view] = _changed(image, np.random.default_rng([_STREAM, row, view]))
+            image_views[view] = _random_view(image, np.random.default_rng([_STREAM, row, view]))
     return views
 
 
-def _changed(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _random_view(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     height, width, _ = image.shape
     cropped = Image.fromarray(image).resize(
         (width, height), Image.Resampling.BILINEAR, box=_window(height, width, rng)

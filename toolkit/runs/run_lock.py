@@ -16,7 +16,7 @@ __all__ = ["RunTask", "lock_path", "locked_run"]
 
 RunTask: TypeAlias = Literal["training", "export"]
 
-_TASK_VERBS: Final[dict[RunTask, str]] = {"training": "training", "export": "exporting"}
+_DOING: Final[dict[RunTask, str]] = {"training": "training", "export": "exporting"}
 
 
 def lock_path(run: Path, task: RunTask) -> Path:
@@ -46,7 +46,7 @@ def locked_run(run: Path, task: RunTask) -> Iterator[None]:
     except LockHeldError:
         raise RunLockedError(
             f"{run}: expected a run that nobody else works on, but another process is "
-            f"{_TASK_VERBS[task]} it; wait for it to end, or stop it"
+            f"{_DOING[task]} it; wait for it to end, or stop it"
         ) from None
     except OSError as error:
         raise RunError(cannot_write(error, path)) from error

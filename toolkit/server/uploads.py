@@ -175,7 +175,7 @@ class Uploads:
                 try:
                     if folded(image.name) in names:
                         raise _exists(image.name)
-                    written.append((number, image, self._written(image)))
+                    written.append((number, image, self._write_image(image)))
                 except RequestError as error:
                     outcomes[number] = error
                 else:
@@ -190,7 +190,7 @@ class Uploads:
             outcomes[number] = row
         return outcomes
 
-    def _written(self, image: NewImage) -> Path:
+    def _write_image(self, image: NewImage) -> Path:
         path = upload_path(self.folder, image.name)
         self._check_free(image.name, None if image.data is None else path)
         if image.data is not None:

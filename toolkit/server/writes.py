@@ -47,9 +47,9 @@ async def _uploads(service: Service, request: Request) -> Uploads:
     """The object that makes changes, after a check that the client may make them."""
     if service.uploads is None:
         raise RequestError(403, "this server takes no changes: it was not started as writable")
-    credentials = request.headers.get("authorization", "")
-    is_scheme = credentials[: len(_SCHEME)].lower() == _SCHEME
-    token = credentials[len(_SCHEME) :].strip() if is_scheme else ""
+    given = request.headers.get("authorization", "")
+    is_scheme = given[: len(_SCHEME)].lower() == _SCHEME
+    token = given[len(_SCHEME) :].strip() if is_scheme else ""
     # In constant time, so that timing does not reveal the token.
     if not hmac.compare_digest(token.encode(), service.settings.token.encode()):
         raise RequestError(

@@ -217,13 +217,13 @@ def _unknown_name(place: SearchPlace, name: str) -> str:
     if not any(bank.header.has_names for bank in place.banks):
         return f"{place.banks[0].path} has no names: give the number of a row with `row`"
     example = next((known for bank in place.banks for known in bank.names[:1]), "")
-    hint = _alike(place, name) or (
+    hint = _similar_name_hint(place, name) or (
         f"names are paths in the folder, as {example}" if example else "it has no rows"
     )
     return f'`name="{name}"`: no row of {place.banks[0].path} has this name; {hint}'
 
 
-def _alike(place: SearchPlace, name: str) -> str:
+def _similar_name_hint(place: SearchPlace, name: str) -> str:
     """``did you mean X?`` with a row's name that has the same end, or is similar."""
     last = _last_part(name)
     compared: list[str] = []

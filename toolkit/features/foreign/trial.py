@@ -87,12 +87,12 @@ def pictures(size: tuple[int, int]) -> NDArray[np.uint8]:
     Their spectrum falls with the frequency, as that of photographs does.
     """
     sides = tuple(min(side, _LARGEST_DRAWN) for side in size)
-    drawn = np.stack([_drawn(sides, number) for number in range(_N_PICTURES)])
+    drawn = np.stack([_drawn_picture(sides, number) for number in range(_N_PICTURES)])
     rows, columns = (np.arange(side) * few // side for side, few in zip(size, sides, strict=True))
     return np.asarray(drawn[:, rows][:, :, columns])
 
 
-def _drawn(size: tuple[int, ...], number: int) -> NDArray[np.uint8]:
+def _drawn_picture(size: tuple[int, ...], number: int) -> NDArray[np.uint8]:
     down, across = np.meshgrid(*(np.linspace(0, 1, side) for side in size), indexing="ij")
     rng = np.random.default_rng(number)
     image = np.full((*size, 3), rng.uniform(70, 180, 3))
