@@ -156,7 +156,7 @@ def _sorted_by_file(
     rows: NDArray[np.int64],
     checksum: bool,
 ) -> _Sorts:
-    """Images at ``at`` and their ``rows``, by the sizes and times of their files."""
+    """Images at ``positions`` and their ``rows``, by the sizes and times of their files."""
     pairs = np.stack([positions, rows], axis=1)
     is_same_size = listing.sizes[positions] == known.files.sizes[rows]
     is_same_size &= _has_file(known.files, rows)
@@ -174,7 +174,7 @@ def _has_file(files: ImageFiles, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
 def _deleted_by_user(
     listing: Listing, known: KnownRows, names: list[str], positions: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows that a user deleted and their images, of the images ``at`` that have no other row."""
+    """Rows that a user deleted, and their images: of those at ``positions``, without other rows."""
     deleted = np.flatnonzero(known.is_deleted)
     row_of = {names[row]: row for row in deleted.tolist()}  # the last one of each name
     if not row_of or not len(positions):
