@@ -124,7 +124,7 @@ def fetch(file: RemoteFile, folder: Path, *, progress: DownloadProgress | None =
     part = folder / f".{file.name}.hashkit-download"
     try:
         make_parents(target)
-        with held(part), _not_left_empty(part):
+        with held(part), _removed_if_empty(part):
             if not target.exists():  # otherwise another process has just completed it
                 _fetch_part(file, part, progress)
                 publish(part, target)
@@ -165,7 +165,7 @@ def check_present(file: RemoteFile, path: Path, *, is_required: bool) -> None:
 
 
 @contextlib.contextmanager
-def _not_left_empty(part: Path) -> Iterator[None]:
+def _removed_if_empty(part: Path) -> Iterator[None]:
     try:
         yield
     finally:
@@ -226,7 +226,7 @@ def _transfer(file: RemoteFile, part: Path, progress: DownloadProgress | None) -
             f"{file.name}: {file.url} answered HTTP {error.code}: {_by_hand(file, part.parent)}"
         ) from None
     with response:
-        if n_kept and not _goes_on_from(response, n_kept):
+        if n_kept and not _resumes_at(response, n_kept):
             n_kept = 0
         length = response.headers.get("Content-Length") or ""
         is_number = length.isascii() and length.isdigit()
@@ -289,7 +289,7 @@ def _headers(n_kept: int) -> dict[str, str]:
     return headers
 
 
-def _goes_on_from(response: http.client.HTTPResponse, n_kept: int) -> bool:
+def _resumes_at(response: http.client.HTTPResponse, n_kept: int) -> bool:
     content_range = response.headers.get("Content-Range") or ""
     return response.status == http.HTTPStatus.PARTIAL_CONTENT and content_range.startswith(
         f"bytes {n_kept}-"

@@ -85,20 +85,20 @@ class PerClass:
         classes = _classes_of(image_set, self.n_classes)
         drawn = [
             _draw_rows(
-                one.rows,
-                (_CLASS_STREAM, one.label),
+                group.rows,
+                (_CLASS_STREAM, group.label),
                 seed,
-                n_queries=self.queries_per_class or _default_queries(len(one.rows)),
+                n_queries=self.queries_per_class or _default_queries(len(group.rows)),
                 n_training=self.training_per_class,
                 training_in_database=self.training_in_database,
-                what=f"class {one.name!r}",
+                what=f"class {group.name!r}",
             )
-            for one in classes
+            for group in classes
         ]
         parts = Parts(*(np.concatenate(part) for part in zip(*drawn, strict=True)))
         unknown = np.flatnonzero(~_has_label(image_set))
-        own = unknown if self.training_per_class is None else unknown[:0]
-        training = np.concatenate([parts.training, own])
+        extra = unknown if self.training_per_class is None else unknown[:0]
+        training = np.concatenate([parts.training, extra])
         database = np.concatenate([parts.database, unknown])
         unlabelled = np.setdiff1d(database, training) if self.has_unlabelled else NO_ROWS
         return Parts(parts.queries, training, database, unlabelled)
@@ -165,19 +165,19 @@ class UnseenClasses:
         unseen_labels = self._choose_unseen(image_set.name, classes, seed)
         unseen = [
             _draw_rows(
-                one.rows,
-                (_CLASS_STREAM, one.label),
+                group.rows,
+                (_CLASS_STREAM, group.label),
                 seed,
-                n_queries=self.queries_per_class or _default_queries(len(one.rows)),
-                what=f"class {one.name!r}",
+                n_queries=self.queries_per_class or _default_queries(len(group.rows)),
+                what=f"class {group.name!r}",
             )
-            for one in classes
-            if one.label in unseen_labels
+            for group in classes
+            if group.label in unseen_labels
         ]
-        seen = [one for one in classes if one.label not in unseen_labels]
+        seen = [group for group in classes if group.label not in unseen_labels]
         return Parts(
             queries=np.concatenate([parts.queries for parts in unseen]),
-            training=np.concatenate([self._draw_training(one, seed) for one in seen]),
+            training=np.concatenate([self._draw_training(group, seed) for group in seen]),
             database=np.concatenate([parts.database for parts in unseen]),
         )
 
@@ -201,11 +201,11 @@ class UnseenClasses:
             )
         return {label_by_name[name] for name in self.unseen_classes}
 
-    def _draw_training(self, one: _ClassRows, seed: int) -> Rows:
+    def _draw_training(self, group: _ClassRows, seed: int) -> Rows:
         n_needed = self.training_per_class or 1
-        if len(one.rows) < n_needed:
-            raise _too_small(f"class {one.name!r}", len(one.rows), n_needed)
-        return shuffled(one.rows, seed, _CLASS_STREAM, one.label)[: self.training_per_class]
+        if len(group.rows) < n_needed:
+            raise _too_small(f"class {group.name!r}", len(group.rows), n_needed)
+        return shuffled(group.rows, seed, _CLASS_STREAM, group.label)[: self.training_per_class]
 
 
 @dataclasses.dataclass(frozen=True)

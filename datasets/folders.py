@@ -134,10 +134,10 @@ def _counts(by_suffix: Counter[str]) -> str:
     return ", ".join([*listed, f"{n_more:,} others"] if n_more else listed)
 
 
-def _labelled(images: ImageSet, given: Path) -> ImageSet:
+def _labelled(images: ImageSet, folder: Path) -> ImageSet:
     names = list(images.names)
     has_loose = any("/" not in name for name in names)
-    has_parts = not has_loose and _has_parts(names, given)
+    has_parts = not has_loose and _has_parts(names, folder)
     class_of = [
         name.split("/", 2)[1 if has_parts else 0] if "/" in name else None for name in names
     ]

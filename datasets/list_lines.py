@@ -89,12 +89,12 @@ class ListParser:
         n_columns = -1
         for number, line in lines:
             if n_columns < 0:
-                self.n_columns = n_columns = len(_plain(line)[1])
+                self.n_columns = n_columns = len(_split(line)[1])
             where = f"{self._path}, line {number}"
             listed, *labels = line.rsplit(None, n_columns) if n_columns else [line]
             is_label_left = _is_label(listed.rsplit(None, 1)[-1])
             if len(labels) != n_columns or is_label_left or not all(map(_is_label, labels)):
-                n_found = len(_plain(line)[1])
+                n_found = len(_split(line)[1])
                 if n_found == len(line.split()):
                     raise DatasetError(
                         f"{where}: expected a path before the labels, found {shown(line)}"
@@ -133,7 +133,7 @@ class ListParser:
 
 def _delimiter(probed: Sequence[str], exists: Callable[[str], bool]) -> str:
     """The delimiter of a table by its first lines; empty for paths and labels with spaces."""
-    best, delimiter = sum(exists(existing_path(_plain(line)[0], exists)) for line in probed), ""
+    best, delimiter = sum(exists(existing_path(_split(line)[0], exists)) for line in probed), ""
     for candidate in (*_DELIMITERS, " "):
         cells = [_cells(line, candidate, exists) for line in probed]
         if any(len(row) > 1 for row in cells):
@@ -149,7 +149,7 @@ def existing_path(written: str, exists: Callable[[str], bool]) -> str:
     return written if written != plain and exists(written) else plain
 
 
-def _plain(line: str) -> tuple[str, list[str]]:
+def _split(line: str) -> tuple[str, list[str]]:
     """The path of a line without a delimiter, and the integers at its end."""
     tokens = line.split()
     n_labels = 0

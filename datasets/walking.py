@@ -98,7 +98,7 @@ def find_images(root: str, *, with_status: bool = False) -> Found:
         elif suffix in EXTRA_SUFFIXES:
             found.need_extra[suffix] += 1
             found.without_extra.append(name)
-        elif _leads_nowhere(entry):
+        elif _is_broken_link(entry):
             found.dangling.append(name)
         elif not with_status and _is_image(entry.path):
             found.disguised.append(name)
@@ -202,7 +202,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+def _is_broken_link(entry: os.DirEntry[str]) -> bool:
     try:
         if not entry.is_symlink():
             return False

@@ -160,7 +160,9 @@ class _Conversion:
     def _can_be_half(self, node: onnx.NodeProto, schema: onnx.defs.OpSchema) -> bool:
         """Whether all floating-point outputs of a node may be float16."""
         floats = [place for place, name in enumerate(node.output) if name in self._floats]
-        if not all("tensor(float16)" in _formal(schema.outputs, place).types for place in floats):
+        if not all(
+            "tensor(float16)" in _formal_parameter(schema.outputs, place).types for place in floats
+        ):
             return False
         if node.op_type == "Cast":
             return bool(floats)
@@ -199,14 +201,14 @@ def _opsets(model: onnx.ModelProto) -> dict[str, int]:
     return {opset.domain: opset.version for opset in model.opset_import}
 
 
-def _formal(
+def _formal_parameter(
     formals: Sequence[onnx.defs.OpSchema.FormalParameter], place: int
 ) -> onnx.defs.OpSchema.FormalParameter:
     return formals[min(place, len(formals) - 1)]  # the last parameter may be variadic
 
 
 def _takes_half(schema: onnx.defs.OpSchema, place: int) -> bool:
-    return "tensor(float16)" in _formal(schema.inputs, place).types
+    return "tensor(float16)" in _formal_parameter(schema.inputs, place).types
 
 
 def _half_name(name: str) -> str:

@@ -60,7 +60,7 @@ def draw_from_split(images: ImageSet, split: Split, manifest: Manifest) -> Trial
         If none of the images can be used.
     """
     trained = np.setdiff1d(split.training, split.queries)
-    calibration, _ = _load(images, _some(trained, N_CALIBRATION), manifest)
+    calibration, _ = _load(images, _evenly_spaced(trained, N_CALIBRATION), manifest)
     sample = draw_sample(images, split, manifest, n_queries=N_QUERIES, n_database=N_DATABASE)
     return TrialImages(calibration, sample)
 
@@ -116,7 +116,7 @@ def draw_from_training(training: ImageSet, manifest: Manifest) -> TrialImages:
         )
     third = np.arange(len(training)) % 3
     parts = [
-        _load(training, _some(np.flatnonzero(third == part), wanted), manifest)[0]
+        _load(training, _evenly_spaced(np.flatnonzero(third == part), wanted), manifest)[0]
         for part, wanted in enumerate((N_CALIBRATION, N_QUERIES, N_DATABASE))
     ]
     return TrialImages(parts[0], Sample(parts[1], parts[2]))
@@ -130,14 +130,14 @@ def _sample(
     n_queries: int,
     n_database: int,
 ) -> Sample:
-    queries, query_labels = _load(images, _some(query_rows, n_queries), manifest)
-    database, database_labels = _load(images, _some(database_rows, n_database), manifest)
+    queries, query_labels = _load(images, _evenly_spaced(query_rows, n_queries), manifest)
+    database, database_labels = _load(images, _evenly_spaced(database_rows, n_database), manifest)
     if not (_all_known(query_labels) and _all_known(database_labels)):
         query_labels = database_labels = None
     return Sample(queries, database, query_labels, database_labels)
 
 
-def _some(rows: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+def _evenly_spaced(rows: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
     return rows[spread_rows(len(rows), wanted)]
 
 

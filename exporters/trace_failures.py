@@ -17,15 +17,15 @@ from hashkit.messages.foreign_errors import root_message
 
 __all__ = ["why_not_traced"]
 
-_NO_FORM: Final = re.compile(r"No ONNX function found for <OpOverload\(op='([^']+)'")
+_NO_ONNX_FUNCTION: Final = re.compile(r"No ONNX function found for <OpOverload\(op='([^']+)'")
 
 
 def why_not_traced(error: Exception) -> str:
     """Why a network has no ONNX form, in one line: the operator or the error, and the layer."""
     chain = list(_chain(error))
-    place = _place(chain)
+    place = _failing_layer(chain)
     for one in chain:
-        if found := _NO_FORM.search(str(one)):
+        if found := _NO_ONNX_FUNCTION.search(str(one)):
             return f"torch's exporter has no ONNX form of the operator {found[1]}{place}"
         if type(one).__name__ == "GuardOnDataDependentSymNode":
             return f"a decision or a size depends on the values of an image{place}"
@@ -35,18 +35,18 @@ def why_not_traced(error: Exception) -> str:
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """An exception and those that caused it, the first cause last."""
     seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        yield one
-        one = one.__cause__
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__
 
 
-def _place(chain: list[BaseException]) -> str:
+def _failing_layer(chain: list[BaseException]) -> str:
     """The innermost layer at which one of the exceptions was raised; empty if unknown."""
-    for one in reversed(chain):
+    for cause in reversed(chain):
         called = ""
-        for frame in _frames(one):
+        for frame in _frames(cause):
             for value in list(frame.f_locals.values()):
                 if isinstance(value, fx.Node) and (layer := _layer(value)):
                     return layer

@@ -33,10 +33,10 @@ _RARE: Final = 0.01
 _COMMON: Final = 0.95
 """If one code has this share of the images or more, most cannot be told apart."""
 
-_STILL: Final = 1e-3
+_LEAST_DEVIATION: Final = 1e-3
 """Logits that deviate by less than this part of the largest one do not depend on the image."""
 
-_SAME: Final = 1e-6
+_CORRELATION_SLACK: Final = 1e-6
 """Two bits whose logits have a correlation within this of 1 are computed in the same way: training
 does not bring them that close."""
 
@@ -149,7 +149,7 @@ class BitHealth:
 
     def _reason(self) -> str:
         largest = max(abs(self.smallest_logit), abs(self.largest_logit))
-        if self.largest_deviation <= _STILL * largest:
+        if self.largest_deviation <= _LEAST_DEVIATION * largest:
             return (
                 f"no logit deviates by more than {self.largest_deviation:.1g} between images; "
                 "check the weights, the input's scale and the normalisation"
@@ -285,16 +285,16 @@ def _equal_logits(
         same or opposite values.
     """
     equal: list[int] = []
-    for one in np.flatnonzero(np.bincount(group) > 1) if len(group) else ():
-        members = numbers[group == one][:_MOST_ALIKE]
+    for number in np.flatnonzero(np.bincount(group) > 1) if len(group) else ():
+        members = numbers[group == number][:_MOST_ALIKE]
         values = logits[:, members]
         sizes = np.abs(values)
         # Logits behind a saturated tanh have only two values, and are equal wherever bits are.
-        is_graded = sizes.std(axis=0) > _STILL * sizes.mean(axis=0)
+        is_graded = sizes.std(axis=0) > _LEAST_DEVIATION * sizes.mean(axis=0)
         members, values = members[is_graded], values[:, is_graded]
         values = (values - values.mean(axis=0)) / values.std(axis=0)
         correlation = np.abs(values.T @ values) / len(values)
-        has_earlier = np.triu(correlation > 1 - _SAME, 1).any(axis=0)
+        has_earlier = np.triu(correlation > 1 - _CORRELATION_SLACK, 1).any(axis=0)
         equal += members[has_earlier].tolist()
     return tuple(sorted(equal))
 

@@ -101,8 +101,8 @@ class BitWatch:
             if len(self._first) == _N_SAMPLED:
                 health = self._first.measure()
                 if self._has_sample or health.n_codes == 1:
-                    self._say(*health.early_faults())
-                self._say(*not_finite_fault(health.n_not_finite, health.n_images))
+                    self._warn_once(*health.early_faults())
+                self._warn_once(*not_finite_fault(health.n_not_finite, health.n_images))
                 self._first = None
 
     def finish(self) -> None:
@@ -112,13 +112,13 @@ class BitWatch:
         health = self._spread.measure()
         is_judged = self._is_sized or self.n_seen <= _N_SAMPLED
         if is_judged and not (self.warnings and health.n_codes == 1):
-            self._say(*health.bit_faults())
-        self._say(*not_finite_fault(self._n_not_finite, self.n_seen))
+            self._warn_once(*health.bit_faults())
+        self._warn_once(*not_finite_fault(self._n_not_finite, self.n_seen))
 
-    def _say(self, *faults: str) -> None:
+    def _warn_once(self, *faults: str) -> None:
         for fault in faults:
-            what = _N_IMAGES.sub("images", fault)
-            if what not in self._said:
-                self._said.add(what)
+            kind = _N_IMAGES.sub("images", fault)
+            if kind not in self._said:
+                self._said.add(kind)
                 self.warnings.append(fault)
                 self._warn(fault)

@@ -225,7 +225,7 @@ class Encoder:
 
     def _batches(self, images: Images) -> Generator[NDArray[np.uint8], None, None]:
         """Pixels of images in batches; the next one is decoded while one is used."""
-        sources, batch_size = _each(images), default_batch_size(self)
+        sources, batch_size = _iterated(images), default_batch_size(self)
         first = list(islice(sources, batch_size))
         if len(first) < 2:  # a single query, which threads would only delay
             yield from (self.prepare(one)[None] for one in first)
@@ -258,7 +258,7 @@ def _count(images: Images) -> int | None:
     return len(images) if isinstance(images, Sized) else None
 
 
-def _each(images: Images) -> Iterator[ImageSource]:
+def _iterated(images: Images) -> Iterator[ImageSource]:
     """Iterate over one image or several."""
     if _is_one(images):
         return iter([images])  # type: ignore[list-item]  # narrowed by the line above

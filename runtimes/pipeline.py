@@ -329,12 +329,12 @@ class _EncodeRun:
         is_sequential = contents is not None and contents.is_sequential
         if n_images - self.n_resumed <= _LONG_JOB or is_sequential:
             return
-        few = self._image_set.subset(
+        sample = self._image_set.subset(
             spread_rows(n_images, min(_MOST_AHEAD, n_images // _SHARE_AHEAD))
         )
         size = self._encoder.manifest.size
         batches = decode_batches(
-            few, self._encoder.prepare, size, start=0, batch_size=batch_size, n_workers=n_workers
+            sample, self._encoder.prepare, size, start=0, batch_size=batch_size, n_workers=n_workers
         )
         with contextlib.closing(batches):
             for batch in batches:

@@ -17,7 +17,7 @@ __all__ = ["Parts", "TrainingMode"]
 Parts = Callable[[], Iterable[tuple[str, Message]]]
 """Goes through everything in a model: the kind of each message, and the message."""
 
-_RANDOM: Final = frozenset(
+_RANDOM_OPERATORS: Final = frozenset(
     {
         "Bernoulli",
         "Multinomial",
@@ -39,16 +39,16 @@ _DROPOUTS: Final = {
 }
 """Operators that draw numbers in training: which inputs are the ratio and the training mode."""
 
-_MODE_IS_IS_TEST: Final = 7
-_MODE_IS_TRAINING_MODE: Final = 14
+_IS_TEST_UNTIL: Final = 7
+_TRAINING_MODE_FROM: Final = 14
 """Opset versions of Dropout and BatchNormalization: before 7, the mode is the attribute
 ``is_test``, and from 14 on ``training_mode``."""
 
 _MOST_BYTES: Final = 4096
 """Largest tensor whose values are checked: a mode is one value, and weights are long."""
 
-_DRAWS: Final = "draws random numbers"
-_MIXES: Final = "normalises an image by the others of its batch"
+_DRAWS_NUMBERS: Final = "draws random numbers"
+_MIXES_IMAGES: Final = "normalises an image by the others of its batch"
 
 _ONNX_DOMAINS: Final = frozenset({"", "ai.onnx"})
 
@@ -79,18 +79,18 @@ class TrainingMode:
     def fault(self, node: Message) -> str | None:
         """What a node does that a node in evaluation mode does not; None if nothing."""
         for operator in node.texts(4):  # of several, libraries take the last
-            if operator in _RANDOM:
-                return _DRAWS
-            if operator in _DROPOUTS and self._drops(node, *_DROPOUTS[operator]):
-                return _DRAWS
+            if operator in _RANDOM_OPERATORS:
+                return _DRAWS_NUMBERS
+            if operator in _DROPOUTS and self._drops_values(node, *_DROPOUTS[operator]):
+                return _DRAWS_NUMBERS
             if operator == "BatchNormalization" and self._normalises_by_batch(node):
-                return _MIXES
+                return _MIXES_IMAGES
             if operator == "MeanVarianceNormalization" and 0 in _axes(node):
-                return _MIXES
+                return _MIXES_IMAGES
         return None
 
-    def _drops(self, node: Message, ratio: int, mode: int) -> bool:
-        if self._opset < _MODE_IS_IS_TEST and not _is_test(node):
+    def _drops_values(self, node: Message, ratio: int, mode: int) -> bool:
+        if self._opset < _IS_TEST_UNTIL and not _is_test(node):
             return True
         inputs = list(node.texts(1))
         # Nodes of older versions have no such inputs.
@@ -99,12 +99,12 @@ class TrainingMode:
         return not (self._is_zero(inputs[mode]) or (inputs[ratio] and self._is_zero(inputs[ratio])))
 
     def _normalises_by_batch(self, node: Message) -> bool:
-        if any(_may_be_true(one) for one in _attributes(node, "training_mode")):
+        if any(_may_be_true(attribute) for attribute in _attributes(node, "training_mode")):
             return True
-        if self._opset < _MODE_IS_IS_TEST:
+        if self._opset < _IS_TEST_UNTIL:
             return not _is_test(node)
         has_statistics = sum(bool(name) for name in node.texts(2)) > 1
-        return self._opset < _MODE_IS_TRAINING_MODE and has_statistics
+        return self._opset < _TRAINING_MODE_FROM and has_statistics
 
     def _is_zero(self, name: str) -> bool:
         """Whether a value of the graph is a constant of zeros, wherever the name is used."""
@@ -133,7 +133,7 @@ def _zero_constants(parts: Iterable[tuple[str, Message]]) -> set[str]:
         elif kind == "function":
             others |= set(part.texts(4))
         elif kind == "node":
-            values = [one for one in _attributes(part, "value") if one.has(5)]
+            values = [attribute for attribute in _attributes(part, "value") if attribute.has(5)]
             is_zero = part.text(4) == "Constant" and len(values) == 1
             is_zero = is_zero and _is_zeros(values[0].message(5))
             (zeros if is_zero else others).update(part.texts(2))
@@ -150,7 +150,7 @@ def _is_zeros(tensor: Message) -> bool:
 
 
 def _attributes(node: Message, name: str) -> list[Message]:
-    return [one for one in node.messages(5) if name in one.texts(1)]
+    return [attribute for attribute in node.messages(5) if name in attribute.texts(1)]
 
 
 def _may_be_true(attribute: Message) -> bool:
@@ -161,12 +161,14 @@ def _may_be_true(attribute: Message) -> bool:
 def _is_test(node: Message) -> bool:
     """Whether an operator of opset 1 or 6 is in evaluation mode; the default is training mode."""
     found = _attributes(node, "is_test")
-    return bool(found) and all(all(one.numbers(3)) and one.has(3) for one in found)
+    return bool(found) and all(
+        all(attribute.numbers(3)) and attribute.has(3) for attribute in found
+    )
 
 
 def _axes(node: Message) -> list[int]:
     """Axes of MeanVarianceNormalization; by default that of the batch is among them."""
-    found = [axis for one in _attributes(node, "axes") for axis in _integers(one)]
+    found = [axis for attribute in _attributes(node, "axes") for axis in _integers(attribute)]
     return found if _attributes(node, "axes") else [0, 2, 3]
 
 

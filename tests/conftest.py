@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Tests that import ONNX Runtime by itself ask nothing of the network either.
+# Tests that import ONNX Runtime directly send no telemetry either.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-# Each core has a process that runs tests: more threads wait for each other, which is CPU time.
+# Each core runs one process of tests: more threads wait for each other, which costs CPU time.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
@@ -23,7 +23,7 @@ settings.register_profile("hashkit", deadline=None, max_examples=20)
 settings.load_profile("hashkit")
 
 
-# A mark of a whole file, alone or first in a list.
+# The mark of a whole file, alone or first in a list.
 WHOLE_FILE_MARKED = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.end_to_end\b", re.MULTILINE)
 
 
@@ -45,7 +45,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """Keep the collector of garbage away from what importing makes: torch alone takes 100 ms."""
+    """Keep the garbage collector off objects that imports create: those of torch cost 100 ms."""
     gc.disable()
     try:
         return (yield)

@@ -318,7 +318,7 @@ FORBIDDEN = {
 
 
 def offences(text: str) -> list[str]:
-    """What of a text may not be in the tree."""
+    """Parts of a text that may not be in the tree."""
     return [
         f"{what}: {match[0]}"
         for what, pattern in FORBIDDEN.items()

@@ -1,4 +1,4 @@
-"""The loop over cases that many tests are."""
+"""The loop over cases that many tests use instead of parameters."""
 
 from __future__ import annotations
 

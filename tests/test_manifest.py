@@ -108,7 +108,7 @@ def test_missing_fields_are_named():
         Manifest.from_dict({"n_bits": 12})
 
 
-def test_every_error_is_one_line():
+def test_every_error_has_one_line():
     for fields in ({}, {"n_bits": "a\nb", "height": 1, "width": 1}):
         with pytest.raises(ModelError) as caught:
             Manifest.from_dict(fields)

@@ -75,7 +75,7 @@ COUNTS: dict[str, Callable[[Any], Any]] = {
 
 @looped("name", COUNTS)
 @looped("value", NO_WHOLE_NUMBERS, ids=repr)
-def test_what_is_no_whole_number_is_refused(name: str, value: object) -> None:
+def test_values_that_are_not_whole_numbers_are_refused(name: str, value: object) -> None:
     refuses(lambda: COUNTS[name](value), name)
 
 
@@ -182,7 +182,7 @@ def test_the_layout_of_codes_does_not_matter(layout: str) -> None:
 
 
 @looped("value", NO_DATABASES, ids=repr)
-def test_what_is_no_database_is_refused(tmp_path: Path, value: Any) -> None:
+def test_values_that_are_not_databases_are_refused(tmp_path: Path, value: Any) -> None:
     refuses(lambda: hashkit.search(CODES[:2], value, top_k=1))
     refuses(lambda: hashkit.evaluate(QUERIES, value))
     refuses(lambda: hashkit.evaluate(value, SET))
@@ -279,7 +279,7 @@ def test_a_budget_is_a_number() -> None:
 
 
 @looped("value", NO_PATHS, ids=repr)
-def test_what_is_no_path_is_refused(value: Any) -> None:
+def test_values_that_are_not_paths_are_refused(value: Any) -> None:
     for call in (
         lambda: hashkit.Bank.open(value),
         lambda: hashkit.open_codes(value),

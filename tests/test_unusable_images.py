@@ -1,4 +1,4 @@
-"""Files that are no images, are damaged or too large: one error, with a reason."""
+"""Files that are not images, are damaged or are too large: one error, with a reason."""
 
 from __future__ import annotations
 

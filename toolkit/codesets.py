@@ -216,8 +216,8 @@ def check_labels(labels: object, n_rows: int) -> NDArray[Any]:
 def check_database(value: object, what: str = "the database") -> None:
     """Raise `CodesError` for a text or an array in place of a bank or code set."""
     # The class of a bank has both attributes; asking the object would read its codes.
-    where = type(value) if hasattr(type(value), "codes") else value
-    if not hasattr(where, "codes") or not hasattr(where, "n_bits"):
+    holder = type(value) if hasattr(type(value), "codes") else value
+    if not hasattr(holder, "codes") or not hasattr(holder, "n_bits"):
         raise CodesError(
             f"{what} must be a bank or code set, not {argument_shown(value)}: open a bank with "
             "`Bank.open`, or make one with `CodeSet(codes, n_bits, labels)`"
@@ -262,15 +262,15 @@ def codes_of_all(
     """
     if not databases:
         raise CodesError("expected at least one database, found none")
-    for one in databases:
-        check_database(one)
+    for database in databases:
+        check_database(database)
     n_bits = databases[0].n_bits if n_bits is None else whole_number(n_bits, "n_bits")
     codes = []
-    for one in databases:
-        if one.n_bits != n_bits:
-            raise CodesError(f"expected a database of {n_bits} bits, found {one.n_bits} bits")
+    for database in databases:
+        if database.n_bits != n_bits:
+            raise CodesError(f"expected a database of {n_bits} bits, found {database.n_bits} bits")
         # The padding was checked when the database was made; reading all pages again is slow.
-        codes.append(check_code_shape(one.codes, n_bits, "database codes"))
+        codes.append(check_code_shape(database.codes, n_bits, "database codes"))
     return codes, n_bits
 
 
@@ -288,10 +288,10 @@ def check_one_model(databases: Sequence[object]) -> None:
         If two banks were made by different models.
     """
     made_by: dict[str, object] = {}
-    for one in databases:
-        model = getattr(getattr(one, "header", None), "model_sha256", "")
+    for database in databases:
+        model = getattr(getattr(database, "header", None), "model_sha256", "")
         if model:
-            made_by.setdefault(model, getattr(one, "path", one))
+            made_by.setdefault(model, getattr(database, "path", database))
     if len(made_by) > 1:
         first, other, *_ = made_by.values()
         raise BankMismatchError(

@@ -20,7 +20,7 @@ _SHOWN_DIGITS: Final = 12
 
 def builtin_name(sha256: str) -> str | None:
     """Name of the built-in model whose file has this SHA-256; None if there is none."""
-    return next((name for name, one in BUILTIN_SHA256.items() if one == sha256), None)
+    return next((name for name, digest in BUILTIN_SHA256.items() if digest == sha256), None)
 
 
 def shown_sha256(sha256: str) -> str:

@@ -84,9 +84,9 @@ class FileListing(Listing):
         parser = ListParser(self.images, probed, exists)
         parsed = parser.entries(itertools.chain(probed, lines))
         first = list(itertools.islice(parsed, N_PROBED))
-        check_some_exist([relative_name(one.path, root) for one in first], root, self.images)
-        for one in itertools.chain(first, parsed):
-            yield Listed(relative_name(one.path, root), _label(one.labels))
+        check_some_exist([relative_name(entry.path, root) for entry in first], root, self.images)
+        for entry in itertools.chain(first, parsed):
+            yield Listed(relative_name(entry.path, root), _label(entry.labels))
         self.class_names, self.n_columns = parser.class_names, _multi(parser.n_columns)
 
 

@@ -34,7 +34,7 @@ __all__ = ["ParquetContents", "ParquetListing"]
 
 _log = logging.getLogger(__name__)
 
-_WHAT: Final = "a Parquet file"
+_CONTAINER: Final = "a Parquet file"
 _IMAGE: Final = "image"
 _LABEL: Final = "label"
 _BYTES: Final = "bytes"
@@ -75,7 +75,7 @@ class ParquetListing(Listing):
         """The rows in the order of the files."""
         names = container_names(self._files)
         for number, (path, name) in enumerate(zip(self._files, names, strict=True)):
-            with container_errors(path, _WHAT):
+            with container_errors(path, _CONTAINER):
                 yield from self._entries_of(path, name, number)
 
     def _entries_of(self, path: Path, name: str, number: int) -> Iterator[Listed]:
@@ -121,7 +121,7 @@ class ParquetContents:
         number, group, at = self._places.where[row].tolist()
         file, name = self._places.files[number], self._places.names[row]
         with self._lock, image_errors(name):
-            data = self._take(number, group, at)
+            data = self._image_bytes(number, group, at)
         if data is None:
             raise ImageError(f"{name}: expected an image, found null", "missing")
         try:
@@ -134,7 +134,7 @@ class ParquetContents:
         """See `hashkit.datasets.imageset.Contents`."""
         return ParquetContents(self._places.subset(rows), self._image_column)
 
-    def _take(self, number: int, group: int, at: int) -> bytes | None:
+    def _image_bytes(self, number: int, group: int, at: int) -> bytes | None:
         """The bytes of one image; those of other images on the way are kept until their turn."""
         key = (number, group, at)
         if key in self._read:
@@ -144,18 +144,18 @@ class ParquetContents:
         reader = self._reader
         if reader is None or (reader.number, reader.group) != key[:2] or reader.next_row > at:
             path = Path(self._places.files[number].path)
-            with container_errors(path, _WHAT):
+            with container_errors(path, _CONTAINER):
                 reader = _GroupReader(path, self._image_column, number, group)
             reader.wanted = frozenset(self._rows_of_group[number, group].tolist())
             self._reader = reader
         try:
-            with container_errors(reader.path, _WHAT):
-                return self._advanced(reader, at)
+            with container_errors(reader.path, _CONTAINER):
+                return self._read_until(reader, at)
         except DatasetError as error:
             self._broken[number, group] = str(error)
             raise
 
-    def _advanced(self, reader: _GroupReader, at: int) -> bytes | None:
+    def _read_until(self, reader: _GroupReader, at: int) -> bytes | None:
         for place, data in reader.images():
             if place == at:
                 return data

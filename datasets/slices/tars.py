@@ -32,7 +32,7 @@ from hashkit.inputs.text import shown
 
 __all__ = ["TarContents", "TarListing"]
 
-_WHAT: Final = "an uncompressed tar"
+_CONTAINER: Final = "an uncompressed tar"
 _LARGEST_LABEL: Final = 1024
 _MOST_SUFFIXES: Final = 8
 _LABEL: Final = ".cls"
@@ -62,7 +62,7 @@ class TarListing(Listing):
         others: Counter[str] = Counter()
         names = container_names(self._files)
         for number, (path, name) in enumerate(zip(self._files, names, strict=True)):
-            with container_errors(path, _WHAT):
+            with container_errors(path, _CONTAINER):
                 yield from _entries_of(path, name, number, others)
         if others:
             most = sorted(others.items(), key=lambda one: (-one[1], one[0]))[:_MOST_SUFFIXES]
@@ -84,7 +84,7 @@ class TarContents:
         """See `hashkit.datasets.imageset.Contents`."""
         number, offset, size = self._places.where[row].tolist()
         file, name = self._places.files[number], self._places.names[row]
-        with image_errors(name), container_errors(Path(file.path), _WHAT):
+        with image_errors(name), container_errors(Path(file.path), _CONTAINER):
             try:
                 check_limit("image_bytes", size, "the file", name)
             except TooLargeError as error:

@@ -222,7 +222,7 @@ class _Comparison:
         assert row.measurement is not None  # noqa: S101 - it ran
         answers, sample = Answers.load(self._answers(row.contender)), self._sample
         if row.contender.is_slow:
-            expected, sample = expected[self._few], self._few_of(sample)
+            expected, sample = expected[self._few], self._slow_sample(sample)
         agreement = compare_answers(expected, answers, sample, row.measurement.provider)
         if row.contender.is_slow:  # meaningless for a few images: most of them are neighbours
             agreement = dataclasses.replace(agreement, neighbours_kept=None)
@@ -243,7 +243,7 @@ class _Comparison:
             return dataclasses.replace(row, status="beyond", detail="; ".join(misses))
         return row
 
-    def _few_of(self, sample: Sample) -> Sample:
+    def _slow_sample(self, sample: Sample) -> Sample:
         """The images of slow runtimes, without labels: too few for a comparable mAP."""
         n_queries = len(sample.queries)
         is_query = self._few < n_queries

@@ -33,7 +33,7 @@ PICTURE_SIDE: Final = 640
 """The same for the pictures of the larger view: about 40 kB per photograph."""
 
 _QUALITY: Final = 82
-_AT_ONCE: Final = 32  # images that are decoded together
+_BATCH_IMAGES: Final = 32  # images that are decoded together
 _FINE_BELOW: Final = 96  # small pictures are enlarged, so their colours keep the full resolution
 
 
@@ -82,8 +82,8 @@ def write_images(
     folder.mkdir()
     (folder / "codes.bin").write_bytes(np.ascontiguousarray(codes_of(bank, rows)).tobytes())
     written: list[_Written] = []
-    for start in range(0, len(rows), _AT_ONCE):
-        chunk = rows[start : start + _AT_ONCE].tolist()
+    for start in range(0, len(rows), _BATCH_IMAGES):
+        chunk = rows[start : start + _BATCH_IMAGES].tolist()
         write = functools.partial(_write_pictures, folder=folder, side=picture_side)
         sources = [(row, image_of(row)) for row in chunk]
         written += run_parallel([functools.partial(write, *one) for one in sources])
@@ -93,12 +93,12 @@ def write_images(
         "rows": rows.tolist(),
         "names": [bank.names[row] or f"row {row}" for row in rows.tolist()],
         "labels": [label_names(bank, row) for row in rows.tolist()],
-        "thumbnails": [one.thumbnail for one in written],
-        "pictures": [one.picture for one in written],
-        "sizes": [one.size for one in written],
+        "thumbnails": [image.thumbnail for image in written],
+        "pictures": [image.picture for image in written],
+        "sizes": [image.size for image in written],
     }
     (folder / "images.json").write_text(json.dumps(document), encoding="ascii")
-    return sum(one.thumbnail is not None for one in written)
+    return sum(image.thumbnail is not None for image in written)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,7 +47,7 @@ FILES: Final = "files"
 _THUMBNAILS: Final = Path("bank", "thumbnails")
 _PICTURES: Final = Path("bank", "pictures")
 _PICTURE: Final = re.compile(r"\d+\.jpg")
-_BEFORE_THE_FIELD: Final = ("model.onnx", "bank/codes.bin", "bank/images.json")
+_UNLISTED_FILES: Final = ("model.onnx", "bank/codes.bin", "bank/images.json")
 """Files of pages whose manifest does not list them, besides those that every page has."""
 
 
@@ -160,7 +160,7 @@ def _move_in(part: Path, target: Path) -> None:
 
 def _own_files(target: Path) -> set[Path]:
     """Files of an earlier page, relative to its folder, without the manifest."""
-    listed = _manifest(target).get(FILES, _BEFORE_THE_FIELD)
+    listed = _manifest(target).get(FILES, _UNLISTED_FILES)
     names = listed if isinstance(listed, list | tuple) else ()
     own = {Path(name) for name in names if isinstance(name, str)}
     pictures = (

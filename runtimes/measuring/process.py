@@ -76,8 +76,8 @@ def measure_apart(
     """
     starts: list[float] = []
     for number in range(1, n_starts + 1):
-        some = dataclasses.replace(job, only_start=number < n_starts)
-        outcome = _run(some, timeout_seconds, worker, step)
+        job_of_process = dataclasses.replace(job, only_start=number < n_starts)
+        outcome = _run(job_of_process, timeout_seconds, worker, step)
         if outcome.measurement is None:
             return outcome
         last = outcome.measurement
@@ -100,7 +100,7 @@ def _run(
             text=True,
             encoding="ascii",
         )
-        with _ended(process), _time_limit(process, timeout_seconds) as is_over:
+        with _ended_on_exit(process), _time_limit(process, timeout_seconds) as is_over:
             last = _converse(process, job, step)
             process.wait()
         if is_over.is_set():
@@ -128,13 +128,13 @@ def _converse(
 
 def _outcome(line: dict[str, Any], code: int, complaints: IO[str]) -> Outcome:
     if not line:
-        return Outcome("failed", reason=f"its process {_end(code)}{_last_words(complaints)}")
+        return Outcome("failed", reason=f"its process {_exit_text(code)}{_last_words(complaints)}")
     if line["status"] == "ok":
         return Outcome("ok", Measurement.from_dict(line["measurement"]))
     return Outcome(line["status"], reason=line["reason"])
 
 
-def _end(code: int) -> str:
+def _exit_text(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
     try:
@@ -150,7 +150,7 @@ def _last_words(complaints: IO[str]) -> str:
 
 
 @contextlib.contextmanager
-def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
+def _ended_on_exit(process: subprocess.Popen[str]) -> Iterator[None]:
     """End the process on exit, whatever happens."""
     try:
         yield

@@ -84,7 +84,7 @@ def test_a_snapshot_stays_as_it_was_and_reload_gives_the_new_rows(empty):
     empty.apply(*rows_of(range(12, 16)))
     assert len(bank) == 7
     assert bank.deleted is None
-    bank.verify()  # although its checksums of the last rows were written over
+    bank.verify()  # although its checksums of the last rows were overwritten
     newer = bank.reload()
     assert newer.reload() is newer
     assert (len(newer), np.flatnonzero(newer.deleted).tolist()) == (n_rows_of(range(16)), [1, 2])
@@ -112,7 +112,7 @@ def test_reload_follows_a_file_that_was_replaced_or_removed(path, tmp_path):
         bank.reload()
 
 
-def test_a_bank_with_room_is_complete_for_every_other_program(path):
+def test_a_bank_with_spare_rows_is_complete_for_every_other_program(path):
     with BankEditor.open(path) as editor:
         editor.apply(*rows_of(NEW), files=files_of(NEW), deleted=[0])
     with h5py.File(path) as file:
@@ -134,7 +134,7 @@ def test_a_bank_with_room_is_complete_for_every_other_program(path):
 def test_an_upgrade_keeps_the_checksums_of_damaged_rows(path):
     with h5py.File(path, "r+") as file:
         file["codes"][0, 0] ^= 1
-    editor = BankEditor(path, bank_editor.locked(path).__enter__()[0])  # open would refuse
+    editor = BankEditor(path, bank_editor.locked(path).__enter__()[0])  # `open` would refuse it
     editor.apply(*rows_of(NEW), files=files_of(NEW))
     editor.close()
     with Bank.open(path) as bank, pytest.raises(BankError, match=r"codes, block 0.*checksum"):

@@ -87,7 +87,7 @@ def test_a_file_that_is_overwritten_is_an_error(path, tmp_path, n_images):
             search(QUERIES, bank, top_k=3)  # and again: it is not forgotten
 
 
-def test_a_file_that_is_no_bank_any_more_is_an_error(path):
+def test_a_file_that_is_no_longer_a_bank_is_an_error(path):
     with Bank.open(path) as bank:
         overwrite(path, b"x" * path.stat().st_size)
         with pytest.raises(BankError, match="another program wrote over it"):
@@ -108,7 +108,7 @@ def test_an_older_copy_of_the_bank_is_an_error(tmp_path):
             search(QUERIES, bank, top_k=3)
 
 
-def test_a_writer_is_no_reason_for_alarm(tmp_path):
+def test_changes_by_a_writer_are_not_an_error(tmp_path):
     path = tmp_path / "bank.h5"
     header = make_header(source=make_source("first", 40))
     with BankWriter.create(path, header, n_rows=40, n_name_bytes=900) as writer:
@@ -125,7 +125,7 @@ def test_a_writer_is_no_reason_for_alarm(tmp_path):
         search(QUERIES, bank, top_k=3)
 
 
-def test_a_bank_that_is_replaced_by_renaming_stays(path, tmp_path):
+def test_a_bank_that_is_replaced_by_renaming_can_still_be_read(path, tmp_path):
     with Bank.open(path) as bank:
         expected = search(QUERIES, bank, top_k=3).rows
         (tmp_path / "new.h5").write_bytes(other_bank(tmp_path, 5))

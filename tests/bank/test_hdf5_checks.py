@@ -31,8 +31,8 @@ def sizes_in_heaps(data: bytes) -> list[int]:
 
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)
-def test_a_wrong_size_in_a_heap_ends_in_an_error(tmp_path, path):
-    """One of these kept HDF5 busy without an end."""
+def test_a_wrong_size_in_a_heap_is_an_error(tmp_path, path):
+    """One of these kept HDF5 busy for ever."""
     data = path.read_bytes()
     places = sizes_in_heaps(data)
     assert len(places) > 10
@@ -45,7 +45,7 @@ def test_a_wrong_size_in_a_heap_ends_in_an_error(tmp_path, path):
                 Bank.open(tmp_path / "bank.h5")
 
 
-def test_a_name_like_the_signature_of_a_heap_is_a_name(tmp_path):
+def test_a_name_may_look_like_the_signature_of_a_heap(tmp_path):
     names = ("GCOL", *(" " * blanks + "GCOL" * 9 for blanks in range(16)))
     header = make_header(class_names=names)
     path = tmp_path / "bank.h5"

@@ -79,7 +79,7 @@ def finish(path: Path) -> dict[str, object]:
 
 
 def is_finished(path: Path) -> bool:
-    """Whether a bank has all rows of `run_job` and says so, so that no writer is needed."""
+    """Whether a bank has both lists of `run_job` and is complete, so that no writer is needed."""
     if not path.exists():
         return False
     with Bank.open(path) as bank:
@@ -94,7 +94,7 @@ def kill_at_each_step(path: Path, crash, unkilled: dict[str, object], stride: in
         n_kills += answer["killed"]
         has_private = any(is_private_name(one.name, path.name) for one in path.parent.iterdir())
         n_in_rebuild += has_private
-        assert not (has_private and is_finished(path))  # no writer would remove it
+        assert not (has_private and is_finished(path))  # no later writer would remove it
         done = check_survivor(path)
         # A later kill never leaves fewer rows.
         assert done >= least

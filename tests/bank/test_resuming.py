@@ -74,7 +74,7 @@ def test_another_resampler_must_be_allowed_and_is_recorded(path):
 def test_an_unknown_resampler_is_not_compared(half):
     BankWriter.resume(half, make_header(source=SOURCE, resampler="Pillow 13.0.0")).close()
     with Bank.open(half) as bank:
-        assert bank.header.resampler == ""  # of the rows before, it is still unknown
+        assert bank.header.resampler == ""  # still unknown for the earlier rows
 
 
 def test_resume_and_append_do_not_create_a_bank(path):

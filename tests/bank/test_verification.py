@@ -110,7 +110,7 @@ def test_a_flipped_bit_of_a_name_is_found(large, place, rows):
     assert fault.startswith(f"names, {rows}: expected the checksum ")
 
 
-def test_the_end_of_a_blocks_names_may_be_damaged(large):
+def test_a_damaged_end_of_a_blocks_names_is_found(large):
     poke(large, "name_ends", BLOCK - 1, 2**60)
     assert [fault.split(":")[0] + fault[-20:] for fault in faults_of(large)] == [
         "name_ends, block 0, rows 0 to 65535" + faults_of(large)[0][-20:],
@@ -159,7 +159,7 @@ def test_changed_marks_are_found_on_opening(large):
     delete_rows(large, [3, 5, 70_000])
     with h5py.File(large, "r+") as file:
         bitmap = file["deleted"][1]
-        bitmap[0] = 0b00101000  # other rows, as many of them
+        bitmap[0] = 0b00101000  # other rows, the same number
         file["deleted"][1] = bitmap
     with pytest.raises(BankError, match="marks of deleted rows do not match their checksum"):
         Bank.open(large)

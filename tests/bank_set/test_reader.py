@@ -161,7 +161,7 @@ def swapped(folder):
         ),
     ],
 )
-def test_a_set_that_is_damaged_or_mixed_up_is_one_line(written, tmp_path, damage, message):
+def test_a_damaged_or_mixed_up_set_is_a_one_line_error(written, tmp_path, damage, message):
     folder = Path(shutil.copytree(written, tmp_path / "set"))
     damage(folder)
     with pytest.raises(BankError, match=message) as caught:
@@ -203,12 +203,12 @@ def test_finish_checks_the_shards(folder, tmp_path):
         finish(folder)
 
 
-def test_finish_of_a_folder_without_shards_is_one_line(tmp_path):
+def test_finishing_a_folder_without_shards_is_a_one_line_error(tmp_path):
     with pytest.raises(BankError, match=r"expected shards, shard-00000.h5 and so on, found none"):
         finish(tmp_path)
 
 
-def test_too_many_shards_for_the_limit_of_open_files_say_so(folder, monkeypatch):
+def test_the_error_for_too_many_shards_names_the_limit_of_open_files(folder, monkeypatch):
     def full(path, **_):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
 

@@ -96,7 +96,7 @@ def test_a_process_of_another_machine_copies_one_shard(tmp_path, cache, copied):
     assert remote_shard(folder / bank.path.name) is None
 
 
-def test_what_is_not_the_set_of_the_manifest_is_refused(tmp_path, cache):
+def test_files_that_do_not_match_the_manifest_are_refused(tmp_path, cache):
     folder = write_shards(tmp_path / "photos")
     name = "shard-00002.h5"
     whole = (folder / name).read_bytes()
@@ -127,9 +127,7 @@ def test_what_is_not_the_set_of_the_manifest_is_refused(tmp_path, cache):
     assert "expected the folder of a bank set, found no bankset.json there" in refused()
 
 
-def test_the_cache_has_a_limit_and_drops_what_was_not_used_for_longest(
-    tmp_path, cache, monkeypatch
-):
+def test_the_cache_has_a_limit_and_drops_the_least_recently_used(tmp_path, cache, monkeypatch):
     first, second = (write_shards(tmp_path / name) for name in ("a", "b"))
     with monkeypatch.context() as fresh:  # the cache has no folder yet
         fresh.setenv("HASHKIT_CACHE_GB", "0.000001")
@@ -151,7 +149,7 @@ def test_the_cache_has_a_limit_and_drops_what_was_not_used_for_longest(
         hashkit.BankSet.open(address(first))
 
 
-def test_commands_read_an_address_and_write_to_none(tmp_path):
+def test_commands_read_addresses_and_never_write_to_them(tmp_path):
     folder = write_shards(tmp_path / "photos")
     url = address(folder)
     assert succeed(f"info {url} --json").json["paths"][0]["n_rows"] == 17
@@ -168,7 +166,7 @@ def test_commands_read_an_address_and_write_to_none(tmp_path):
         assert "an address of an object store, which is only read" in fail(command)
 
 
-def test_a_package_that_is_missing_is_one_line(monkeypatch):
+def test_a_missing_package_is_a_one_line_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(MissingExtraError, match=r"an address of gs:// needs gcsfs.*'\.\[gcs\]'"):
         hashkit.BankSet.open("gs://bucket/set")
@@ -177,9 +175,7 @@ def test_a_package_that_is_missing_is_one_line(monkeypatch):
         hashkit.BankSet.open("file:///data/set")
 
 
-def test_an_interrupted_copy_ends_soon_and_goes_on_with_the_shards_that_are_missing(
-    tmp_path, copied
-):
+def test_an_interrupted_copy_ends_soon_and_continues_with_the_missing_shards(tmp_path, copied):
     folder = write_shards(tmp_path / "photos", [range(n, n + 3) for n in range(0, 18, 3)])
     n_bytes = sum(path.stat().st_size for path in folder.glob("*.h5"))
     told = []
@@ -201,7 +197,7 @@ def test_an_interrupted_copy_ends_soon_and_goes_on_with_the_shards_that_are_miss
 
 
 @pytest.mark.end_to_end
-@pytest.mark.filterwarnings("default")  # those of the server's packages
+@pytest.mark.filterwarnings("default")  # warnings of the server's packages
 def test_a_set_on_s3(tmp_path, monkeypatch, copied):
     server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()

@@ -4,7 +4,7 @@
 
 Prints shares of the CPU time of the whole encoding, within this run, and the time of a commit
 with and without checksums, in alternation. Without arguments the model is a single matrix product,
-so that the shares are the largest that there can be, and the files are photographs of 640 x 427.
+which gives the largest possible shares, and the files are photographs of 640 x 427.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SPENT: collections.Counter[str] = collections.Counter()
 
 
 def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, whose CPU time is added up."""
+    """The same function, with its CPU time added to `SPENT`."""
 
     def run(*arguments: Any) -> Any:
         started = time.thread_time()
@@ -89,7 +89,7 @@ def shares_of_encoding(encoder: Encoder, images: ImageSet, path: Path) -> None:
 
 
 def rows_without_images(folder: Path) -> None:
-    """Writing rows of 64 bits with names, with and without checksums: medians of alternation."""
+    """Time writing rows of 64 bits with names, with and without checksums, in alternation."""
     codes = np.random.default_rng(0).integers(0, 256, (500_000, 8), dtype=np.uint8)
     names = [f"images/{row % 1000:03}/{row:08}.jpg" for row in range(len(codes))]
 

@@ -5,7 +5,7 @@ python tests/benchmarks/bench_cluster.py [--rows 10000000] [--images 6000] [--ro
 A cluster of a head and two nodes runs on this machine, each node with one CPU. Searches go to four
 banks in two actors of one thread; plain processes on pipes run the same classes. Encoding runs the
 same function for each shard in tasks and in two plain processes. CPU time is that of all
-processes, Ray's own included; on a machine that does other work it is the firmer number.
+processes, Ray's own included; on a machine that does other work it is the more reliable number.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def write_shards(folder: Path, n_rows: int) -> list[Bank]:
 
 @contextmanager
 def counted(processes: Callable[[], list[int]]) -> Iterator[list[float]]:
-    """Seconds of wall and CPU time of a block, this process and some others, in the list."""
+    """Measure a block; the list gets wall seconds, then CPU seconds of all these processes."""
     found: list[float] = []
     others = cpu_seconds_of(processes())  # takes CPU time itself, which is left out
     own, start = time.process_time(), time.perf_counter()
@@ -85,7 +85,7 @@ def counted(processes: Callable[[], list[int]]) -> Iterator[list[float]]:
 
 
 def print_idle_cost(one: Cluster, seconds: float = 10.0) -> None:
-    """Print the CPU time that a cluster takes with nothing to do, part of every number of Ray."""
+    """Print the CPU time of an idle cluster, which every figure of Ray includes."""
     before = cpu_seconds_of(one.processes())
     time.sleep(seconds)
     share = (cpu_seconds_of(one.processes()) - before) / seconds
@@ -186,7 +186,7 @@ def measure_waits(one: Cluster, banks: list[Bank], n_replicas: int) -> None:
 
 
 def encode_shards(work: EncodeWork, shards: list[int]) -> None:
-    """What a plain process does."""
+    """Encode some shards: the work of a plain process."""
     for shard in shards:
         encode_one_shard(work, shard)
 
@@ -196,7 +196,7 @@ def compare_encoding(
 ) -> None:
     """Print CPU time of sets made in turn by two plain processes and by Ray: the same function.
 
-    A second run with another number of images tells what a job costs from what an image costs.
+    A second run with another number of images separates the cost of a job from that of an image.
     """
     from hashkit.cluster.ray_engine import RayEngine
 

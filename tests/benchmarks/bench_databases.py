@@ -34,7 +34,7 @@ TOP_K, RUNS = 10, 5
 
 
 def least_seconds(task: Callable[[], Any], n_runs: int = RUNS) -> float:
-    """The least CPU time of a task."""
+    """The least CPU time of several runs of a task."""
     times = []
     for _ in range(n_runs):
         start = time.process_time()

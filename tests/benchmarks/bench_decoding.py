@@ -174,7 +174,7 @@ def can_run(decoder: Callable[[bytes], Any], data: bytes) -> bool:
 
 
 def spread(paths: list[Path], n_files: int) -> list[Path]:
-    """Up to so many paths, evenly over them."""
+    """Up to ``n_files`` evenly spaced paths."""
     return [
         paths[at] for at in np.linspace(0, len(paths) - 1, min(n_files, len(paths))).astype(int)
     ]

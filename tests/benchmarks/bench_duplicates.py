@@ -233,11 +233,11 @@ def report(
 
 
 def best_threshold(found: Found, same: NDArray[np.bool_], precision: float, n_pairs: int) -> float:
-    """The lowest score from which on a precision is reached; infinite if none is."""
+    """The lowest threshold that reaches a precision; infinite if none does."""
     order = np.argsort(-found.score, kind="stable")
     weight, is_true, score = found.weight[order], same[order], found.score[order]
     true, all_found = np.cumsum(weight * is_true), np.cumsum(weight)
-    is_last = np.r_[score[1:] != score[:-1], True]  # of pairs with one score, all or none
+    is_last = np.r_[score[1:] != score[:-1], True]  # pairs with equal scores count together
     good = np.flatnonzero(is_last & (true >= precision * all_found))
     return float(score[good[-1]]) if len(good) else float("inf")
 
@@ -248,7 +248,7 @@ def share_found(files: Files, found: Found, kept: NDArray[np.bool_], kind: str) 
 
 
 def print_false(files: Files, found: Found, false: NDArray[np.bool_]) -> None:
-    """Between which groups, or kinds of look-alikes, the false pairs are."""
+    """Print which groups, or kinds of look-alikes, are confused most often."""
     ends = [
         tuple(
             sorted(

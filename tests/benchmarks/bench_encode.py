@@ -4,7 +4,7 @@
     python tests/benchmarks/bench_encode.py --model model.onnx --images folder
 
 Compares, in alternation within one run, the bare session on pixels that lie ready in memory
-with the whole way from image files to a code bank. Without arguments the model is the Caffe
+with the whole pipeline from image files to a code bank. Without arguments the model is the Caffe
 DNNH network at 12 bits (which needs torch), and the files are 32x32 JPEGs made for the run.
 """
 
@@ -140,7 +140,7 @@ def export_dnnh(path: Path, images: ImageSet) -> Path:
 
 
 def machine() -> str:
-    """Processor, cores that may be used, and versions."""
+    """CPU, usable cores, and versions."""
     return f"{processor()}, {cpu_affinity()} cores, onnxruntime {onnxruntime.__version__}"
 
 

@@ -32,7 +32,7 @@ STREAM_ROWS = 10_000_000
 
 
 def noisy_codes(seed: int, n_rows: int, n_bits: int) -> CodeSet:
-    """Codes of ten classes: each class has a code, and of each row three bits in ten flip."""
+    """Codes of ten classes: each row is the code of its class with three bits in ten flipped."""
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(0).integers(0, 2, (10, n_bits), dtype=np.uint8)
     labels = rng.integers(0, 10, n_rows, dtype=np.int32)
@@ -96,7 +96,7 @@ def compare(query: CodeSet, database: CodeSet, n_usual: int) -> None:
 
 
 def stream(query: CodeSet, n_bits: int) -> None:
-    """A database in a file, several times as large as what is held of it."""
+    """Time a database that is read from files, with the memory that it takes."""
     with tempfile.TemporaryDirectory() as folder:
         size = (n_bits + 7) // 8
         codes_path, labels_path = Path(folder) / "codes", Path(folder) / "labels"

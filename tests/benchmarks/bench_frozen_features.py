@@ -4,7 +4,7 @@ python tests/benchmarks/bench_frozen_features.py --images cifar10/ [--runs runs/
 
 The images are in train/<class>/ and test/<class>/. A built-in embedder computes their features
 once; they stay in --work. Each method is fitted to 500 images per class; 100 images per class are
-queries, and all others the database. Printed is a table in Markdown: mAP, and of the ten nearest
+queries, and all others the database. Prints a Markdown table: mAP, and of the ten nearest
 images by cosine of the float features, the share among the ten nearest codes; both also with the
 first rows ordered by asymmetric distance (``oversample``). --runs adds the heads of trained runs
 on the same embedder and size. --database N computes and searches N images alone: those for training

@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_latency.py [--queries N] [--rows N] [--bits B] [--pause MS]
     python tests/benchmarks/bench_latency.py --python [--rows N]
 
-A service must not stall in the middle: compiled kernels are loaded, or compiled on a new machine,
+A service must not stall in use: compiled kernels are loaded, or compiled on a new machine,
 before it says that it is ready, or in the background while NumPy answers. Prints the milliseconds
 until the process is ready and the median, 99th percentile and longest call, for a process whose
 kernels are kept on the disk, and with `--cold` also for one that must compile them.
@@ -62,7 +62,7 @@ def measured_in_a_process(options: argparse.Namespace, folder: str, path: str, w
     command += ["--k", str(options.k), "--pause", str(options.pause)]
     if is_warm:
         command.append("--warm-up")
-    if is_cold:  # of the folder beside the source, too
+    if is_cold:  # ignore the cache beside the source, too
         command.append("--own-cache-alone")
     output = subprocess.run(
         command,

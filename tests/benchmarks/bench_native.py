@@ -3,7 +3,7 @@
 python tests/benchmarks/bench_native.py [--bits 64,128,256] [--queries 16,256] [--ks 10,1000]
 
 The loop of near_loop.c compares codes and counts those below each query's bound, the distance of
-its k-th row, which it is given; it keeps no rows, so it is what a search could reach at best by
+its k-th row, which it is given; it keeps no rows, so it is an upper bound for a search by
 population counts. Rates are comparisons of a row with a query per second. Searches and loops
 alternate, and the median is used. Needs gcc, clang or another C compiler as ``cc``, or ``CC``.
 """

@@ -162,7 +162,7 @@ def bare_session(encoder: Encoder, n_images: int) -> None:
 
 
 def torch_codes(model: HashModel, images: ImageSet) -> NDArray[np.uint8]:
-    """Codes by the script that one would write: a data loader, the model, the sign."""
+    """Codes by a typical script: a data loader, the model, the sign."""
     from torch.utils.data import DataLoader, Subset
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import PILToTensor
@@ -266,7 +266,7 @@ def make_photographs(folder: Path, n_images: int) -> ImageSet:
 
 
 def spread(images: ImageSet, n_images: int) -> ImageSet:
-    """Up to so many images of a set, evenly over it."""
+    """Up to ``n_images`` evenly spaced images of a set."""
     return images.subset(np.linspace(0, len(images) - 1, min(n_images, len(images))).astype(int))
 
 

@@ -100,7 +100,7 @@ def compare_speed(paths: dict[str, Path], batch: NDArray[np.uint8], rounds: int)
 
 
 def machine() -> str:
-    """Processor, cores that may be used, and version."""
+    """CPU, usable cores, and version."""
     return f"{processor()}, {cpu_affinity()} cores, onnxruntime {onnxruntime.__version__}"
 
 

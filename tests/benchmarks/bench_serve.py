@@ -1,4 +1,4 @@
-"""How many searches per second a server answers, and how fast, beside the same work in one process.
+"""Searches per second of a server, and their latencies, beside the same work in one process.
 
     python tests/benchmarks/bench_serve.py
     python tests/benchmarks/bench_serve.py --model phash --n-rows 1000000

@@ -1,4 +1,4 @@
-"""How long commands take from start to end, and what of it is not the interpreter.
+"""How long commands take from start to end, and how much of it is not the interpreter.
 
     python tests/benchmarks/bench_startup.py
     python tests/benchmarks/bench_startup.py --model model.onnx --n-rows 10000000
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def timed(command: list[str], rounds: int) -> list[tuple[float, float]]:
-    """Processor and wall seconds of each of some processes, after one that is not counted."""
+    """CPU and wall seconds of each of some processes, after one that is not counted."""
     times = []
     for _ in range(rounds + 1):
         before, started = os.times(), time.perf_counter()

@@ -3,11 +3,11 @@
     python tests/benchmarks/bench_web.py --model model.onnx --images folder
     python tests/benchmarks/bench_web.py --model model.onnx --images folder --webgpu gpu
 
-Takes a model's exported page in headless Chromium and, one picture at a time and on one thread in
-both places, goes from files in memory to codes. The browser's own start and the loading of the
+Encodes files in memory, one picture at a time, on one thread: with a model's exported page in
+headless Chromium, and in Python. The browser's own start and the loading of the
 model are left out. With `--webgpu` the page is exported with WebGPU, and the model runs there too:
-on the graphics card, or in software (SwiftShader), which tells what bits differ and nothing of
-speed.
+on the graphics card, or in software (SwiftShader), which shows which bits differ, but says nothing
+about speed.
 Needs what the tests marked `browser` need.
 """
 

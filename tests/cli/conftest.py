@@ -23,7 +23,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(place) -> Run:
-    """A run on digits, as far as its settings."""
+    """A run on digits that has only its settings."""
     made = Run.create(place / "runs", "first", RunConfig(data=DataSpec()))
     return Run(made.path.relative_to(place))
 
@@ -55,5 +55,5 @@ def banks(place, encoded) -> Run:
 
 @pytest.fixture
 def other(place) -> Path:
-    """Another model of as many bits."""
+    """Another model with the same number of bits."""
     return linear_model(place / "other.onnx", height=8, width=8, seed=1)

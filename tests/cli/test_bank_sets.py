@@ -1,4 +1,4 @@
-"""Commands on a bank set print what they print of one bank of the same rows."""
+"""Commands on a bank set print what they print for one bank of the same rows."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_info_of_a_set_adds_up_its_shards(banks):
     assert "5, of 10 to 11 rows" in succeed(f"info {several}").stdout
 
 
-def test_encode_does_not_write_to_a_set_as_to_a_bank(banks):
+def test_encode_does_not_write_a_bank_in_place_of_a_set(banks):
     folder = banks[1]
     for flag in ("", "--append", "--overwrite"):
         error = fail(f"encode {folder.parent} --model phash --out {folder} {flag}")
@@ -62,11 +62,11 @@ def test_info_of_a_set_lists_only_the_shards_that_differ(tmp_path):
     assert [line for line in shown.splitlines() if "shard-" in line and "row deleted" in line]
     assert shown.count("shard-") == 1
     (facts,) = succeed(f"info {several} --json").json["paths"]
-    assert facts["n_unlabelled"] == facts["n_rows"] - 1  # a deleted row is no row without a label
+    assert facts["n_unlabelled"] == facts["n_rows"] - 1  # deleted rows do not count
     assert {shard["state"] for shard in facts["shards"]} == {"complete"}
 
 
-def test_info_of_an_unfinished_set_says_how_to_go_on(tmp_path):
+def test_info_of_an_unfinished_set_says_how_to_continue(tmp_path):
     names = write_class_folders(tmp_path / "photos", 2)
     command = f"encode {tmp_path / 'photos'} --model phash --device cpu --out {tmp_path / 'set'}"
     shown = succeed(f"{command} --shard 2/3 --labels none").stderr

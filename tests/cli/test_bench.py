@@ -47,7 +47,7 @@ def run(made: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """What measures in place of processes, where a test is not about them."""
+    """A stand-in for the measuring processes, for tests that are not about them."""
     fake = StandIn()
     monkeypatch.setattr(comparison, "measure_apart", fake)
     return fake
@@ -83,7 +83,7 @@ def test_a_run_is_measured_and_written_down(run: Run, tmp_path: Path) -> None:
     assert "<table" in (tmp_path / "b.html").read_text(encoding="utf-8")
 
 
-def test_flags_reach_what_measures(run: Run, stand_in: StandIn) -> None:
+def test_flags_reach_the_measurement(run: Run, stand_in: StandIn) -> None:
     line = (
         "bench --device cpu --runtimes onnxruntime,reference --precisions fp32 --profile fast "
         "--starts 2 --batches 8,2 --seconds 0.5 --timeout 77 --slow-images 3 "
@@ -109,7 +109,7 @@ def test_flags_reach_what_measures(run: Run, stand_in: StandIn) -> None:
     assert document["floors"] == {"max_flips": 7, "min_map": 0.01}
 
 
-def test_a_missed_floor_ends_in_one_line_after_the_results(
+def test_a_missed_floor_is_a_one_line_error_after_the_results(
     run: Run, stand_in: StandIn, tmp_path: Path
 ) -> None:
     table = tmp_path / "b.md"
@@ -175,14 +175,14 @@ def test_a_run_of_triplets_is_compared_on_their_images(
         ("--images nowhere", "unknown image set 'nowhere'"),
     ],
 )
-def test_what_cannot_be_measured_is_one_line(
+def test_what_cannot_be_measured_is_a_one_line_error(
     run: Run, stand_in: StandIn, flags: str, message: str
 ) -> None:
     assert message in fail(f"bench {flags}")
     assert not stand_in.calls
 
 
-def test_models_of_other_weights_are_warned_of(
+def test_models_with_different_weights_give_a_warning(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crash = StandIn({("onnxruntime", "cpu"): Outcome("failed", None, "for the test")})

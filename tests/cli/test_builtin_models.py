@@ -37,7 +37,7 @@ def here(made, tmp_path, monkeypatch):
     return tmp_path / "here"
 
 
-def test_a_bank_names_the_model_as_any_other(made, here):
+def test_a_bank_names_a_built_in_model_like_any_other(made, here):
     bank = hashkit.Bank.open("photos.h5")
     assert bank.header.model_sha256 == BUILTIN_MODELS["phash"].sha256
     assert bank.header.manifest.network == "phash-v1"
@@ -63,7 +63,7 @@ def test_a_model_with_installed_weights_is_made_at_its_first_use(here, monkeypat
     assert made.stat().st_mtime_ns == before.st_mtime_ns
 
 
-def test_a_model_whose_weights_are_missing_is_one_line(here, monkeypatch):
+def test_a_model_whose_weights_are_missing_is_a_one_line_error(here, monkeypatch):
     monkeypatch.setenv("HASHKIT_CACHE", str(here / "cache"))
     monkeypatch.setattr(lite_weights, "find_package", lambda _: None)
     assert fail("encode photos --model lite0 --out looks.h5") == (

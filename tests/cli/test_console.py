@@ -1,4 +1,4 @@
-"""Lines of progress of long work."""
+"""Progress lines of long tasks."""
 
 import time
 

@@ -43,7 +43,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def without_weights(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """As in an installation without the extra, and faster."""
+    """Work as without the extra, which is also faster."""
     monkeypatch.setattr(Signer, "load", lambda: Signer(None))
     monkeypatch.setenv("HASHKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
@@ -125,7 +125,7 @@ def test_the_duplicates_of_a_bank_with_and_without_its_images(bank: Path, photos
         moved.rename(photos)
 
 
-def test_only_equal_pictures_are_found_where_wanted(bank: Path, photos: Path) -> None:
+def test_exact_finds_only_equal_pictures(bank: Path, photos: Path) -> None:
     for source in (photos, bank):
         found = hashkit.find_duplicates(source, exact=True)
         assert groups_of(found.to_dict()) == EXPECTED[:2]
@@ -166,7 +166,7 @@ def test_duplicates_are_moved_and_moved_back(photos: Path, tmp_path: Path) -> No
         ("dedup . --data-root x", 1, "--data-root is for a bank whose images were moved"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(
+def test_a_wrong_command_is_an_error_and_writes_nothing(
     command: str, code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -176,7 +176,7 @@ def test_what_cannot_be_done_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_codes_that_tell_nothing_apart_are_refused(monkeypatch, tmp_path: Path) -> None:
+def test_too_many_near_pairs_are_refused(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(near_codes, "_MAX_PAIRS", 10)
     codes = np.arange(8, dtype=np.uint8)[:, None]
     hashkit.save_codes(tmp_path / "codes.h5", hashkit.CodeSet(codes, 8))

@@ -50,11 +50,11 @@ def checks(monkeypatch):
 # The tiny model
 
 
-def test_the_shipped_model_is_the_one_that_is_described():
+def test_the_shipped_model_is_the_one_that_the_tests_describe():
     assert probe_model.PATH.read_bytes() == probe_model.model_bytes()
 
 
-def test_the_known_answer_is_what_the_model_means():
+def test_the_known_answer_is_that_of_the_model():
     expected = probe_model.expected_logits(probe_images())
     np.testing.assert_array_equal(np.reshape(health._LOGITS, (2, 12)), expected)
     assert len(np.unique(binarize(expected), axis=0)) == 2
@@ -64,7 +64,7 @@ def test_the_known_answer_is_what_the_model_means():
 # Runtimes
 
 
-def test_what_is_here_works(checks):
+def test_installed_runtimes_work_and_cuda_is_absent(checks):
     assert checks["onnxruntime on CPU"].status == "ok"
     assert onnxruntime.__version__ in checks["onnxruntime on CPU"].detail
     assert checks["reference on CPU"].status == "ok"

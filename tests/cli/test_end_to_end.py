@@ -153,7 +153,7 @@ def test_the_map_in_row_order_is_that_of_the_codes_in_the_banks(finished, rankin
         values.append(total / hits)
     assert report["map_index"] == pytest.approx(np.mean(values), abs=1e-9)
     assert report["map_worst"] <= report["map"] <= report["map_best"]
-    # Six steps teach something: a code of chance ranks a tenth of the digits right.
+    # Six steps teach something: random codes have about 0.1, as there are ten digits.
     assert report["map"] > 0.15
 
 
@@ -226,7 +226,7 @@ def test_an_image_file_finds_what_a_brute_force_ranking_finds(work, tmp_path, ro
     ]
 
 
-def test_a_radius_finds_all_that_is_near(work):
+def test_a_radius_finds_every_row_within_it(work):
     (found,) = succeed("search --query digits/0000 --radius 5 --json").json["queries"]
     codes = bit_strings(hashkit.Bank.open(work.bank_path))
     query = oracles.bit_string(from_hex(found["code"], N_BITS), N_BITS)
@@ -236,7 +236,7 @@ def test_a_radius_finds_all_that_is_near(work):
     assert found["label"] == "0"
 
 
-def test_several_queries_and_several_banks_count_on(work, tmp_path):
+def test_several_queries_search_several_banks_with_consecutive_rows(work, tmp_path):
     image = write_digit(5, tmp_path / "img.png")
     bank, queries = work.bank_path, work.queries_path
     command = f"search --query {image} --query digits/0000 --bank {bank} --bank {queries} --json"
@@ -347,7 +347,7 @@ def test_a_finished_run_is_not_trained_again(copy):
     assert copy.summary_path.read_text() == before
 
 
-def test_the_newest_run_is_used_and_said(copy):
+def test_the_newest_run_is_used_and_named(copy):
     later = Run.create(Path("runs"), "later", RunConfig(data=DataSpec()))
     linear_model(later.model_path, n_bits=8, height=8, width=8)
     outcome = succeed("evaluate --json")
@@ -369,7 +369,7 @@ def test_a_folder_of_class_folders_with_a_broken_image(tmp_path, monkeypatch):
     run = Run.open(Path(trained.json["run"]))
     succeed(f"export --onnx {OWN_NETWORK}")
     banks = succeed("encode --json").json["banks"]
-    queries, whole = banks  # of which the second holds all images
+    queries, whole = banks  # the second one holds all images
     assert queries["n_rows"] + queries["n_skipped"] == 6
     assert whole["n_skipped"] == 2
     assert whole["n_rows"] == len(names) - 2
@@ -413,7 +413,7 @@ def test_strict_stops_at_a_broken_image(finished, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_list_file_of_several_labels_an_image(tmp_path, monkeypatch):
+def test_a_list_file_with_several_labels_per_image(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = write_class_folders(tmp_path / "images", per_class=14)
     hot = {"nought": "1 0 1", "one": "0 1 0", "two": "0 1 1"}

@@ -39,7 +39,7 @@ def test_a_wrong_command_line_is_a_usage_error(command):
     assert "Usage: hashkit" in usage(command)
 
 
-def test_a_value_without_its_option_is_told_which_one():
+def test_the_error_for_a_value_without_its_option_names_the_option():
     assert "argument(s) (a.jpg); give it with --query" in usage("search a.jpg")
     for command, option in app_module._FIRST_OPTIONS.items():
         assert any(option in one.opts for one in COMMANDS[command].params)
@@ -67,7 +67,7 @@ def test_no_command_at_all_shows_the_help():
 @looped(
     "command", ["train --data nothing", "encode", "export --onnx", "evaluate", "search --query a"]
 )
-def test_json_says_nothing_of_an_error(command):
+def test_with_json_an_error_prints_nothing_on_standard_output(command):
     # `fail` checks that standard output is empty.
     assert fail(f"{command} --json")
 
@@ -99,7 +99,7 @@ def test_an_error_of_several_lines_is_printed_as_one(monkeypatch):
     assert fail("export --onnx") == "error: one two"
 
 
-def test_an_error_that_nobody_can_fix_is_not_dressed_up(monkeypatch):
+def test_an_error_that_no_user_can_fix_is_raised_unchanged(monkeypatch):
     def broken(*_args, **_kwargs):
         raise ZeroDivisionError
 
@@ -121,7 +121,7 @@ def test_the_entry_point_ends_as_the_commands_do(monkeypatch, capsys):
     )
 
 
-def test_a_missing_extra_is_one_line_that_installs_it():
+def test_a_missing_extra_is_a_one_line_error_with_the_command():
     with pytest.raises(MissingExtraError) as caught:
         require("train", "hashkit train", "json", "no_such_package")
     assert str(caught.value) == (

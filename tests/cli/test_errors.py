@@ -36,7 +36,7 @@ def test_without_a_run_the_bank_in_the_folder_is_named():
 @looped(
     "command", ["export --onnx", "encode", "search --query a.png", "evaluate", "train --resume"]
 )
-def test_a_folder_that_is_no_run(command):
+def test_a_folder_that_is_not_a_run(command):
     Path("other").mkdir(exist_ok=True)
     assert "other is not a run folder" in fail(f"{command} --run other")
 
@@ -124,13 +124,13 @@ def test_a_wrong_setting_of_a_training_is_found_before_images_are_read(banks):
         assert message in fail(f"train --data not-looked-for {words}")
 
 
-def test_what_a_conversion_would_replace_is_found_before_rows_are_read(banks):
+def test_a_file_that_a_conversion_would_replace_is_found_before_rows_are_read(banks):
     Path("there.npz").touch()
     outcome = hashkit(f"convert {banks.bank_path} there.npz")
     assert outcome.stderr == "error: there.npz: exists already; replace it with --overwrite\n"
 
 
-def test_files_of_codes_go_with_codes(banks):
+def test_options_of_runs_and_of_code_files_do_not_mix(banks):
     assert "--query-labels needs files of codes" in fail("evaluate --query-labels a.txt")
     codes = f"{banks.queries_path} {banks.bank_path}"
     assert "--run cannot be combined with QUERY and DATABASE" in fail(
@@ -178,7 +178,7 @@ def test_an_unknown_device_convention_or_protocol(banks):
     assert "known: per-class" in fail("encode digits --protocol nothing --out a.h5")
 
 
-def test_cuda_that_is_not_there_is_not_replaced(model):
+def test_missing_cuda_is_an_error_and_not_replaced_by_the_cpu(model):
     import torch
 
     if torch.cuda.is_available():
@@ -268,13 +268,13 @@ def test_a_query_that_is_not_there(banks):
     assert "(for example digits/" in line
 
 
-def test_a_query_that_is_not_there_beside_a_bank_of_its_own(banks):
+def test_a_query_that_is_not_there_with_a_bank_and_a_model(banks):
     line = fail(f"search --query no.png --bank {banks.bank_path} --model {banks.model_path}")
     assert "no.png: there is no such file" in line
 
 
 @pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n cut"])
-def test_a_query_that_is_no_image(banks, content):
+def test_a_query_that_is_not_an_image(banks, content):
     Path("odd.png").write_bytes(content)
     assert "odd.png" in fail("search --query odd.png")
 
@@ -284,7 +284,7 @@ def test_a_query_that_is_a_folder(banks):
     assert "folder" in fail("search --query folder")
 
 
-def test_images_of_which_none_can_be_used(model):
+def test_images_none_of_which_can_be_used(model):
     names = write_class_folders(Path("photos"))
     for name in names:
         (Path("photos") / name).write_bytes(b"no image")

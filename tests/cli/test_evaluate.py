@@ -1,4 +1,4 @@
-"""`hashkit evaluate` of a run: what it keeps, shows beside, and writes."""
+"""`hashkit evaluate` of a run: the evaluation it keeps, others beside it, and its files."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_tables_fit_a_terminal(place, monkeypatch, width):
 
 
 @pytest.mark.end_to_end
-def test_a_run_beside_another_makes_one_page(place, tmp_path):
+def test_two_runs_side_by_side_make_one_page(place, tmp_path):
     page_path = tmp_path / "page.html"
     outcome = succeed(f"evaluate --run runs/c16 --beside runs/c8 --report {page_path}")
     assert f"page: {page_path}" in outcome.stderr
@@ -131,7 +131,7 @@ def test_the_interval_is_printed(place):
     assert "NDCG" not in outcome.stdout  # images have one label each
 
 
-def test_json_has_what_was_asked_for_beside(place):
+def test_json_has_the_evaluations_given_with_beside(place):
     shown = succeed("evaluate --run runs/c16 --beside runs/c8 --json").json
     assert [one["name"] for one in shown["beside"]] == ["c8"]
     assert shown["beside"][0]["map"] == succeed("evaluate --run runs/c8 --json").json["map"]
@@ -164,7 +164,7 @@ def test_files_make_a_page_without_images(tmp_path, monkeypatch):
     assert "leave QUERY and DATABASE out" in fail("evaluate q.npz db.npz --baselines")
 
 
-def test_what_is_beside_must_be_an_evaluation(place, tmp_path):
+def test_beside_takes_only_evaluations(place, tmp_path):
     assert "has no evaluation yet: hashkit evaluate --run" in fail(f"evaluate --beside {tmp_path}")
     assert "there is no such evaluation" in fail("evaluate --beside nothing.json")
     assert "cannot be written" in hashkit_error(f"evaluate --run runs/c8 --report {tmp_path}")
@@ -179,7 +179,7 @@ def hashkit_error(command: str) -> str:
     return outcome.stderr.splitlines()[-1]
 
 
-def test_what_does_not_compare_is_noted(place):
+def test_evaluations_that_are_not_comparable_give_a_warning(place):
     other = json.loads(Path("runs/c8/evaluation.json").read_text())
     Path("other.json").write_text(json.dumps({**other, "n_queries": 5, "name": "other"}))
     outcome = succeed("evaluate --run runs/c16 --beside other.json")

@@ -84,7 +84,7 @@ def test_convert_drops_deleted_rows(bank):
     assert Bank.open(bank).codes.tolist() == Bank.open("compact.h5").codes.tolist()
 
 
-def test_convert_reads_what_does_not_say_its_bits_or_labels(bank):
+def test_convert_takes_bits_and_labels_that_the_file_lacks(bank):
     succeed(f"convert {bank} codes.faiss")
     Path("labels.txt").write_text("\n".join(["ant", "bee"] * 17))
     succeed("convert codes.faiss back.h5 --bits 20 --labels labels.txt")
@@ -105,7 +105,7 @@ def test_convert_overwrites_only_when_told(bank):
     assert len(open_codes("here.npz")) == N_ROWS
 
 
-def test_convert_says_what_it_knows(bank):
+def test_convert_lists_the_suffixes_it_knows(bank):
     known = r"known: .h5, .hdf5, .npz, .npy, .parquet, .faiss, .index, .txt"
     assert known in fail(f"convert {bank} codes.csv")
     assert "none.npz" in fail("convert none.npz codes.h5")
@@ -113,7 +113,7 @@ def test_convert_says_what_it_knows(bank):
 
 
 @pytest.mark.end_to_end
-def test_a_missing_extra_is_one_line(bank):
+def test_a_missing_extra_is_a_one_line_error(bank):
     code = (
         "import sys; sys.modules['pyarrow'] = None\n"
         f"sys.argv = ['hashkit', 'convert', '{bank}', 'a.parquet']\n"
@@ -345,7 +345,7 @@ def test_info_of_an_evaluated_run(bank):
         ("bad.onnx", "expected an ONNX model, found other data"),
     ],
 )
-def test_info_of_anything_else_is_one_line(tmp_path, monkeypatch, path, message):
+def test_info_of_anything_else_is_a_one_line_error(tmp_path, monkeypatch, path, message):
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
     for name in ("page.html", "bad.h5", "bad.onnx"):

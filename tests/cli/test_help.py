@@ -1,4 +1,4 @@
-"""What the help says is what there is, and docs/cli.md says the same."""
+"""The help and docs/cli.md have the commands and options that exist, and no others."""
 
 from __future__ import annotations
 

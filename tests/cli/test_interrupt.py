@@ -47,7 +47,7 @@ DEADLINE = 240
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread():
-    """As `start` has it: sums, and so weights, depend on the number of threads."""
+    """Use one thread, as `start` does: sums, and so weights, depend on the number of threads."""
     import torch
 
     torch.set_num_threads(1)
@@ -130,14 +130,14 @@ def test_ctrl_c_stops_a_training_that_resume_finishes(place, unkilled):
 
 
 @pytest.mark.slow  # test_resume_kill.py kills the same loop, without the command
-def test_a_killed_training_ends_in_the_weights_of_one_that_was_not(place, unkilled):
+def test_a_killed_and_resumed_training_has_the_weights_of_one_that_was_not_killed(place, unkilled):
     code, _ = stop_training(signal.SIGKILL, place)
     assert code == -signal.SIGKILL
     succeed(f"train --resume --run runs/stopped {OWN_NETWORK}")
     assert_same_run(Run.open(place / "runs" / "stopped"), unkilled)
 
 
-def test_before_its_first_snapshot_a_training_is_begun_again(place, unkilled):
+def test_a_training_stopped_before_its_first_snapshot_starts_again(place, unkilled):
     succeed(TRAIN.replace("--steps 12", "--steps 4"))
     run = Run.open(place / "runs" / "stopped")
     for path in run.checkpoints_path.iterdir():
@@ -151,7 +151,7 @@ def test_before_its_first_snapshot_a_training_is_begun_again(place, unkilled):
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
 )
-def test_a_stopped_encode_goes_on_where_it_was(place, unkilled, number):
+def test_a_stopped_encode_continues_where_it_stopped(place, unkilled, number):
     command = f"encode digits --model {unkilled.model_path} --out bank.h5"
     bank = place / "bank.h5"
     one_by_one = f"{command} --batch-size 1 --num-workers 1 --device cpu"

@@ -23,7 +23,7 @@ def test_a_query_by_name_is_not_compared_with_a_bank_of_another_model(banks, oth
     assert "made by another model" in fail("search --query digits/0000 --bank other.h5")
 
 
-def test_a_bank_of_another_model_is_not_gone_on_with(banks, other):
+def test_a_bank_of_another_model_is_not_continued(banks, other):
     before = banks.bank_path.read_bytes()
     linear_model(banks.model_path, height=8, width=8, seed=1)
     assert "hashkit encode --overwrite --run runs/first" in fail("encode")
@@ -65,7 +65,7 @@ def test_images_resized_by_two_versions_are_compared_with_a_warning(model, monke
     assert "different versions" not in succeed(f"{search} old.h5").stderr
 
 
-def test_a_bank_of_other_images_is_not_gone_on_with(model):
+def test_a_bank_of_other_images_is_not_continued(model):
     write_class_folders(Path("first"))
     write_class_folders(Path("second"), per_class=2)
     succeed("encode first --out a.h5")

@@ -100,7 +100,7 @@ def test_it_is_the_best_checkpoint_that_counts(run: Run) -> None:
     assert "is older than" not in hashkit("encode").stderr
 
 
-def test_info_names_the_command_that_renews_it(run: Run) -> None:
+def test_info_names_the_command_that_exports_again(run: Run) -> None:
     write_model(run.model_path, OLD)
     assert "with other weights than the checkpoint" in succeed("info runs/a").stdout
     (facts,) = succeed("info runs/a --json").json["paths"]
@@ -117,7 +117,7 @@ def test_info_of_a_run_without_a_model_or_a_checkpoint(run: Run) -> None:
     assert facts["is_model_outdated"] is False
 
 
-def test_a_checkpoint_says_what_it_is_without_its_tensors(run: Run) -> None:
+def test_the_manifest_of_a_checkpoint_is_read_without_its_tensors(run: Run) -> None:
     assert read_checkpoint_manifest(run.snapshot_path(5)) == manifest_of(NEW)
 
 
@@ -125,7 +125,9 @@ def test_a_checkpoint_says_what_it_is_without_its_tensors(run: Run) -> None:
     "content",
     [b"", b"\xff" * 64, (9).to_bytes(8, "little") + b"{" + b" " * 8, b"PK\x03\x04" + b"\0" * 99],
 )
-def test_what_is_no_checkpoint_is_one_line(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_a_one_line_error(
+    tmp_path: Path, content: bytes
+) -> None:
     path = tmp_path / "step-0000001.safetensors"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"is not a checkpoint of hashkit.*damaged") as caught:

@@ -1,4 +1,4 @@
-"""``hashkit export --precision``: the file, what is said of it, and how it is refused."""
+"""``hashkit export --precision``: the file, what is reported about it, and refusals."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_precisions_lie_beside_the_model_and_encode(run, monkeypatch):
     assert bank["precision"] == "int8"
 
 
-def test_what_loses_too_much_is_one_line_and_no_file(run, monkeypatch):
+def test_too_much_loss_is_a_one_line_error_without_a_file(run, monkeypatch):
     strict = {"fp16": Tolerance(-1, -1, -1)}
     monkeypatch.setattr(precision, "TOLERANCES", strict)
     message = fail("export --onnx --precision fp16")

@@ -60,7 +60,7 @@ def stream_to(raw: io.RawIOBase | io.BytesIO, encoding: str = "utf-8") -> io.Tex
         ("cp866", "кот ".encode("cp866") + b"\\u2501 \\udcff"),
     ],
 )
-def test_what_an_encoding_lacks_is_escaped(kind, encoding, written):
+def test_characters_that_an_encoding_lacks_are_escaped(kind, encoding, written):
     memory = io.BytesIO()
     stream = kind.of(stream_to(memory, encoding))
     print("кот ━ \udcff", file=stream, flush=True)
@@ -166,7 +166,7 @@ def words(text: str) -> str:
         (ModuleNotFoundError("no", name="some"), "some is not installed: pip install"),
     ],
 )
-def test_errors_of_the_system_are_one_line(capsys, error, line):
+def test_errors_of_the_system_become_one_line(capsys, error, line):
     with pytest.raises(typer.Exit) as caught, _errors_in_a_line(words):
         raise error
     assert caught.value.exit_code == 1
@@ -174,14 +174,14 @@ def test_errors_of_the_system_are_one_line(capsys, error, line):
     assert said.startswith(f"error: {line}")
 
 
-def test_what_fails_because_of_an_interrupt_counts_as_one(monkeypatch):
+def test_an_error_caused_by_an_interrupt_counts_as_an_interrupt(monkeypatch):
     monkeypatch.setattr("hashkit.cli.app.SIGNALS.received", signal.SIGINT)
     for error in (ValueError("an open archive"), OSError("x"), ModuleNotFoundError("y")):
         with pytest.raises(KeyboardInterrupt), _errors_in_a_line(words):
             raise error
 
 
-def test_other_errors_are_faults_of_the_program_and_stay():
+def test_other_errors_are_bugs_and_are_raised_unchanged():
     with pytest.raises(ZeroDivisionError), _errors_in_a_line(words):
         raise ZeroDivisionError
 
@@ -219,7 +219,7 @@ with SIGNALS.working():
 
 
 def run_code(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    # A shell starts what it runs in the background with SIGINT ignored, and so its children.
+    # A shell starts background processes, and so their children, with SIGINT ignored.
     heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     return subprocess.run(
         [sys.executable, "-c", heeding + code], cwd=folder, capture_output=True, text=True
@@ -331,7 +331,7 @@ class TestProcesses:
         with np.load(tmp_path / "c.npz") as archive:
             assert archive["codes"].shape == (3, 2)
 
-    def test_a_reader_that_ends_first_is_no_error(self, album):
+    def test_a_reader_that_ends_first_is_not_an_error(self, album):
         process = subprocess.Popen(
             command(*SEARCH, "--json"), cwd=album, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

@@ -21,7 +21,7 @@ MEASURES = "--at 5,20 --k 3 --json"
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory):
-    """A model and two banks, of images that are in place; read only."""
+    """A model and two banks, whose images are in place; read only."""
     folder = tmp_path_factory.mktemp("album")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -137,7 +137,7 @@ def test_rescoring_needs_both_flags_a_model_and_images(place, tmp_path, monkeypa
         hidden.rename(moved)
 
 
-def test_images_that_changed_are_said_or_refused(place, tmp_path, monkeypatch):
+def test_changed_images_give_a_warning_or_are_refused(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = write_class_folders(Path("more"), per_class=4, suffix=".png")
     model = place / "model.onnx"

@@ -21,7 +21,7 @@ from hashkit.workflow.row_images import RowImages, is_below
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory):
-    """A model and two banks, of images that are in place; read only."""
+    """A model and two banks, whose images are in place; read only."""
     folder = tmp_path_factory.mktemp("album")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -52,7 +52,7 @@ def asked(options: str, banks: str = "--bank photos.h5") -> list[dict]:
     return succeed(f"search {options} {banks} --json").json["queries"]
 
 
-def test_a_row_and_its_name_are_answered_as_its_image_is(place):
+def test_a_row_or_a_name_gives_the_hits_of_its_image(place):
     names = list(Bank.open("photos.h5").names)
     (by_image,) = asked(f"--query photos/{names[5]} --model model.onnx")
     # Without a model: there is no run here, and no built-in model made the bank.
@@ -240,7 +240,7 @@ def test_names_that_lead_out_of_the_folder(own):
     assert [RowImages(only_below=True)(bank, row) for row in range(len(bank))] == [None] * len(bank)
 
 
-def test_nothing_of_a_collection_is_replaced_and_banks_are_of_one_model(tmp_path, monkeypatch):
+def test_output_never_replaces_images_and_banks_must_share_a_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for row in range(3):
         write_digit(row, Path("photos") / f"{row}.png")
@@ -274,7 +274,7 @@ def test_nothing_of_a_collection_is_replaced_and_banks_are_of_one_model(tmp_path
     assert "of different models" in fail("search --row 0 --bank a.h5 --bank b.h5")
 
 
-def test_what_a_search_says_where_it_finds_nothing_or_was_not_meant(own):
+def test_messages_of_a_search_without_hits_and_of_mistyped_arguments(own):
     names = list(Bank.open("photos.h5").names)
     bank = "--bank photos.h5"
     far = succeed(f"search --row 0 --radius 0 --exclude-self {bank}").stdout

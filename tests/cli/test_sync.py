@@ -10,7 +10,7 @@ from hashkit.errors import ConfigError
 from hashkit.workflow.sync import bank_of_folder
 
 
-def test_json_and_what_messages_name(tmp_path, monkeypatch):
+def test_json_and_the_paths_in_messages(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for seed in range(3):
         draw(tmp_path / "album" / f"{seed}.png", seed)
@@ -24,7 +24,7 @@ def test_json_and_what_messages_name(tmp_path, monkeypatch):
     assert report["seconds"] > 0
     assert "album.h5: 3 added" in outcome.stderr
     facts = json.loads(succeed("info album.h5 --json").stdout)["paths"][0]
-    assert (facts["is_complete"], facts["n_images_left"]) == (None, None)  # it cannot know
+    assert (facts["is_complete"], facts["n_images_left"]) == (None, None)  # `info` cannot tell
     album = tmp_path / "album"
     assert f"`hashkit sync {album} --bank album.h5 --dry-run`" in succeed("info album.h5").stdout
     for seed in range(3):

@@ -22,6 +22,6 @@ def ray_cluster(tmp_path_factory):
 
 @pytest.fixture
 def nodes(ray_cluster: Cluster):
-    """The cluster with two nodes, whatever a test before did to them."""
+    """The cluster with two nodes, whatever an earlier test did to them."""
     ray_cluster.restore(2)
     return ray_cluster

@@ -57,7 +57,7 @@ def test_codes_and_names_equal_those_of_one_machine(photos, tmp_path):
     assert all(report.was_complete for report in again)
 
 
-def test_a_lost_shard_goes_again_with_a_note(photos, tmp_path):
+def test_a_lost_shard_is_encoded_again_with_a_note(photos, tmp_path):
     class OneIsLostOnce(InlineEngine):
         n_lost = 0
 
@@ -78,7 +78,7 @@ def test_a_lost_shard_goes_again_with_a_note(photos, tmp_path):
     )
 
 
-def test_a_shard_that_fails_is_one_line_and_the_others_are_kept(photos, tmp_path, monkeypatch):
+def test_a_failed_shard_is_a_one_line_error_and_the_others_are_kept(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "_RETRY_SECONDS", (0.0, 0.0))
 
     class OneIsLost(InlineEngine):

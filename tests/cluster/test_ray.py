@@ -27,7 +27,7 @@ def banks(tmp_path_factory):
 
 
 class Asking:
-    """Searches the same again and again, and checks each answer."""
+    """Repeats one search, and checks each answer."""
 
     def __init__(self, groups, one):
         self._groups, self._codes = groups, one.codes[:16]
@@ -54,7 +54,7 @@ def groups_on(cluster, shards, n_replicas, notes):
 
 
 def wait_for_spares(groups):
-    """Until each process has done what it was asked before, which is to load kernels."""
+    """Wait until each process has loaded kernels, which it was asked to do first."""
     for replicas in groups._replicas:
         for actor in replicas._actors:
             replicas._engine.wait([actor.call("ready")], 60)
@@ -126,7 +126,7 @@ def test_without_replicas_a_search_waits_until_ray_has_started_the_actor_again(n
         assert asking.seconds() < 60
 
 
-def test_a_cluster_that_is_not_there_is_one_line(nodes, banks):
+def test_a_missing_cluster_is_a_one_line_error(nodes, banks):
     asked = f"search --row 3 --bank {banks[0].path} --cluster ray"
     nowhere = fail(f"{asked} --address 127.0.0.1:1")
     assert "expected the head of a Ray cluster at 127.0.0.1:1, found none" in nowhere
@@ -137,7 +137,7 @@ def test_a_cluster_that_is_not_there_is_one_line(nodes, banks):
 
 
 @pytest.mark.slow
-def test_another_token_is_one_line(nodes, banks, monkeypatch, tmp_path):
+def test_a_wrong_token_is_a_one_line_error(nodes, banks, monkeypatch, tmp_path):
     """Ray tries it for 20 seconds."""
     asked = f"search --row 3 --bank {banks[0].path} --cluster ray"
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)

@@ -71,7 +71,7 @@ def test_a_node_killed_in_the_middle_costs_no_shard(nodes, photos, one_machine, 
 
 
 @pytest.mark.slow
-def test_a_driver_killed_or_stopped_and_typed_again_goes_on(nodes, photos, one_machine, tmp_path):
+def test_a_driver_that_was_killed_or_stopped_can_be_run_again(nodes, photos, one_machine, tmp_path):
     out = tmp_path / "set"
     for how in (signal.SIGKILL, signal.SIGINT):
         n_before = n_shards_of(out)

@@ -100,7 +100,7 @@ def test_without_another_a_call_waits_until_the_actor_is_started_again_and_says_
     assert notes.lines == []
 
 
-def test_a_call_that_nobody_answers_ends_with_one_line():
+def test_a_call_that_nobody_answers_is_a_one_line_error():
     replicas, actors, _ = replicas_of(1)
     actors[0].kill()
     hopeless = Patience(note_after=0.01, give_up_after=0.1, retry_after=0.005)

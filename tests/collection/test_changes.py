@@ -80,7 +80,7 @@ def test_the_last_row_of_a_name_counts():
     assert found(listed(), known(("a", 1, 1), ("a", 2, 2))) == {"vanished": [0, 1]}
 
 
-def test_what_a_user_deleted_stays_deleted_while_its_file_is_the_same():
+def test_a_row_that_a_user_deleted_stays_deleted_while_its_file_is_the_same():
     rows = known(("a", 1, 1), deleted=[0])
     assert found(listed(("a", 1, 1)), rows) == {"left_deleted": [("a", 0)]}
     assert found(listed(("a", 1, 5)), rows) == {
@@ -92,7 +92,7 @@ def test_what_a_user_deleted_stays_deleted_while_its_file_is_the_same():
     assert found(listed(("a", 1, 1)), known(("a",), deleted=[0])) == {"left_deleted": [("a", 0)]}
 
 
-def test_what_was_removed_with_its_file_comes_back_with_it():
+def test_a_row_removed_with_its_file_is_added_again_with_it():
     rows = known(("a", 1, 1), deleted=[0], removed=[0])
     assert found(listed(("a", 1, 1)), rows) == {"added": ["a"]}
     # It came back, and then the user deleted it.
@@ -100,7 +100,7 @@ def test_what_was_removed_with_its_file_comes_back_with_it():
     assert found(listed(("a", 1, 1)), rows) == {"left_deleted": [("a", 1)]}
 
 
-def test_rows_below_what_cannot_be_read_are_kept():
+def test_rows_below_unreadable_folders_are_kept():
     rows = known(("x/1", 1, 1), ("xy", 1, 1), ("z", 1, 1), ("w", 1, 1))
     assert found(listed(("w", 1, 1), unknown=("x/", "z")), rows) == {
         "unchanged": [("w", 3)],

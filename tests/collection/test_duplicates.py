@@ -75,7 +75,7 @@ def test_of_equal_pixels_the_smallest_file_is_kept_and_of_others_the_largest() -
     assert [one.kind for one in group.duplicates] == ["pixels", "near"]
 
 
-def test_a_group_is_of_the_kind_of_its_least_equal_image() -> None:
+def test_each_duplicate_has_a_kind_and_its_group_has_the_weakest() -> None:
     images = [
         image("a", width=90, is_dated=True, file_digest=b"1", pixel_digest=b"1"),
         image("b", width=90, file_digest=b"1", pixel_digest=b"1", n_bytes=1),

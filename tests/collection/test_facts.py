@@ -15,7 +15,7 @@ def digest(path: Path) -> bytes:
 
 
 def white_shape(alpha: np.ndarray) -> Image.Image:
-    """A white picture of this opacity: over white paper, any of them is blank."""
+    """A white picture of this opacity; over white paper, it is blank at any opacity."""
     picture = np.full((*alpha.shape, 4), 255, np.uint8)
     picture[..., 3] = alpha
     return Image.fromarray(picture)
@@ -34,7 +34,7 @@ def test_white_shapes_are_equal_only_where_their_opacity_is(tmp_path: Path) -> N
     assert digest(tmp_path / "again.webp") == digest(tmp_path / "grey.png") == digests["first.png"]
 
 
-def test_a_channel_of_opacity_that_is_opaque_changes_nothing(tmp_path: Path) -> None:
+def test_an_opaque_alpha_channel_changes_nothing(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     pixels = Image.fromarray(rng.integers(0, 256, (8, 9, 3), dtype=np.uint8))
     pixels.save(tmp_path / "plain.png")

@@ -57,7 +57,7 @@ def test_a_folder_is_listed_once_by_its_own_path_or_by_the_first_link(tmp_path):
 
 
 @links
-def test_what_cannot_be_read_is_a_fault_or_unknown(tmp_path):
+def test_links_that_lead_nowhere_are_faults_or_unknown(tmp_path):
     write(tmp_path / "good.png")
     (tmp_path / "gone.png").symlink_to(tmp_path / "disk" / "1.png")
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")

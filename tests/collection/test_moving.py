@@ -137,7 +137,7 @@ def test_a_killed_move_is_finished_by_the_same_command(album: Path) -> None:
     assert not source.exists()
 
 
-def test_what_changed_since_is_left_where_it_is(album: Path) -> None:
+def test_files_that_changed_since_are_left_where_they_are(album: Path) -> None:
     found = group(album, ["a/x.png", "c.png", "X.png"])
     link = dataclasses.replace(found.duplicates[2].image, is_link=True)
     found = dataclasses.replace(
@@ -184,7 +184,9 @@ def test_what_changed_since_is_left_where_it_is(album: Path) -> None:
         (None, "found no such file"),
     ],
 )
-def test_what_is_no_journal_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
+def test_a_file_that_is_not_a_journal_is_refused(
+    tmp_path: Path, text: str | None, message: str
+) -> None:
     path = tmp_path / "journal.json"
     if text is not None:
         path.write_text(text)

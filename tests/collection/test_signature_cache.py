@@ -45,7 +45,7 @@ def signed(folder):
     return facts, signatures
 
 
-def test_what_is_known_is_not_read_again(folder, read_names):
+def test_files_with_kept_signatures_are_not_read_again(folder, read_names):
     facts, signatures = signed(folder)
     assert read_names == [*(f"{seed}.png" for seed in range(5)), "broken.png"]
     for change in (None, "tail", "garbage"):
@@ -94,7 +94,7 @@ def test_a_cache_that_cannot_be_written_changes_nothing(folder, tmp_path):
     assert len(signed(folder)[0]) == 5
 
 
-def test_equal_files_are_found_with_what_is_known(folder, read_names):
+def test_equal_files_are_found_with_kept_signatures(folder, read_names):
     shutil.copy(folder / "3.png", folder / "a.png")
     signed(folder)
     (folder / "0.png").write_bytes((folder / "1.png").read_bytes())

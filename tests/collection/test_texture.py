@@ -13,7 +13,7 @@ from hashkit.collection.texture import texture
 Y, X = np.mgrid[0:64, 0:64] / 63.0
 
 
-def test_texture_is_what_planes_leave_of_blocks():
+def test_texture_is_what_remains_of_blocks_without_their_planes():
     image = np.random.default_rng(0).integers(0, 256, (64, 64)) // 9 + (X * 200).astype(int)
     image = image.clip(0, 255).astype(np.uint8)
     plane = np.c_[np.ones(64), np.repeat(np.arange(8), 8), np.tile(np.arange(8), 8)]
@@ -27,8 +27,8 @@ def test_texture_is_what_planes_leave_of_blocks():
     assert texture(image[:0].reshape(0, 64, 64)).shape == (0,)
 
 
-def test_skies_and_gradients_are_no_copies_of_each_other():
-    """As those of other photographs, they agree in every block."""
+def test_skies_and_gradients_are_not_copies_of_each_other():
+    """They agree in every block, even if they come from different photographs."""
     slopes = [(1, 0.2), (1, 0.3), (0.9, 0.25), (1, 0.25)]
     images = [(40 + 150 * (down * Y + across * X) / (down + across)) for down, across in slopes]
     thumbnails = np.stack(images).round().astype(np.uint8)

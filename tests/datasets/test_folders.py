@@ -102,7 +102,7 @@ def test_a_folder_or_image_that_links_lead_to_is_taken_once(tmp_path, caplog):
     root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
     for path in (root / "z/1.png", root / "2.png", elsewhere / "3.png", elsewhere / "in/4.png"):
         write(path)
-    (root / "a").symlink_to("z")  # before its target in every order, and still not its name
+    (root / "a").symlink_to("z")  # sorted before its target, but names are the target's
     (root / "b").symlink_to(elsewhere)
     (root / "c").symlink_to(elsewhere / "in")
     (root / "best.png").symlink_to("z/1.png")
@@ -193,7 +193,7 @@ def test_images_that_need_an_extra_are_read_with_it(tmp_path, monkeypatch):
     assert open_image_folder(tmp_path).names == ["b.HEIC"]
 
 
-def test_images_that_are_not_named_so_are_noticed(tmp_path, caplog):
+def test_images_without_an_image_suffix_are_noticed(tmp_path, caplog):
     for name in ("a.png", "b.png", "c.jpg", "d.tif"):
         write(tmp_path / name)
     (tmp_path / "b.png").rename(tmp_path / "IMG_1")

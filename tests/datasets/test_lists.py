@@ -193,13 +193,13 @@ def test_a_list_that_is_not_utf8_names_its_line(root):
         open_list(root / "list.txt")
 
 
-def test_no_name_of_a_file_is_an_error_of_its_own(root):
+def test_names_that_no_file_can_have_are_not_an_error_of_the_list(root):
     names = ["\0", "x" * 5000, "a/" * 3000]
     images = open_list(write_list(root, "\n".join(["a.png", *names])))
     assert len(images) == 4
 
 
-def test_images_without_a_label_are_no_queries(root):
+def test_images_without_a_label_are_not_queries(root):
     for number in range(30):
         published_sets.write_image(root / f"{number}.png")
     lines = [f"{number}.png {number % 3 - 1}" for number in range(30)]

@@ -56,7 +56,7 @@ def replace(folder, stem, array):
         ("train-labels", np.zeros((20, 28, 28), np.uint8), "files are not swapped"),
     ],
 )
-def test_files_that_do_not_belong_together(tmp_path, stem, array, message):
+def test_files_that_do_not_match_are_refused(tmp_path, stem, array, message):
     published_sets.write_mnist(tmp_path)
     replace(tmp_path, stem, array)
     with pytest.raises(DatasetError, match=message):
@@ -69,7 +69,7 @@ def test_idx_files_round_trip(tmp_path):
     np.testing.assert_array_equal(read_idx(tmp_path / "a"), array)
 
 
-def test_files_of_every_wrong_length_are_errors(tmp_path):
+def test_a_file_of_any_wrong_length_is_an_error(tmp_path):
     data = published_sets.idx(np.arange(6, dtype=np.uint8).reshape(2, 3))
     path = tmp_path / "cut"
     for wrong in [data[:n_bytes] for n_bytes in range(len(data))] + [data + b"\0"]:

@@ -96,8 +96,8 @@ def test_a_key_that_is_not_utf8_stays_recognisable():
 
 
 @pytest.mark.parametrize("number", [0x3FFFFFFF, 0x7FFFFFFF, 0xFFFFFFFF])
-def test_a_number_of_an_object_takes_no_memory(number):
-    """The compiled unpickler makes room for every number up to it."""
+def test_a_large_object_number_takes_no_memory(number):
+    """The compiled unpickler makes room for every number up to this one."""
     data = b"\x80\x02}r" + number.to_bytes(4, "little") + b"."
     tracemalloc.start()
     assert read_plain_pickle(data, "a") == {}

@@ -45,7 +45,7 @@ def test_a_plan_that_cannot_be_right_is_refused(changes: dict[str, object], mess
         dataclasses.replace(PLAN, **changes)
 
 
-def test_a_path_with_nul_is_of_no_file() -> None:
+def test_a_path_with_nul_is_not_a_file() -> None:
     with pytest.raises(FileNotFoundError, match="no file has such a name"):
         read_file("a\0b", "json_bytes")
     with pytest.raises(DatasetError, match="no file has such a name"):

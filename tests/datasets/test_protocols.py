@@ -268,7 +268,7 @@ def test_draws_are_the_same_on_every_platform_and_release():
 
 
 @given(st.integers(0, 2**32), st.integers(2, 30), st.integers(2, 30))
-def test_another_class_does_not_change_a_classs_draw(seed, n_first, n_second):
+def test_the_draw_of_a_class_does_not_depend_on_other_classes(seed, n_first, n_second):
     alone = labelled(np.zeros(n_first, dtype=np.int64))
     both = labelled(np.repeat([0, 1], [n_first, n_second]))
     queries = make_split(both, "per-class", seed=seed).queries

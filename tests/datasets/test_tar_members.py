@@ -1,4 +1,4 @@
-"""Tars that would be read for ever, or that end early without a word."""
+"""Tars that would be read for ever, or that would end early without a warning."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_damage_between_members_is_an_error(data: bytes) -> None:
     assert read[:2] == ["a", "b"]
 
 
-def test_an_end_that_is_missing_or_not_the_last_is_told() -> None:
+def test_a_missing_end_or_one_before_further_members_gives_a_warning() -> None:
     assert names_in(TWO + _END) == (["a", "b"], [])
     assert names_in(TWO + bytes(_BLOCK // 2)) == (["a", "b"], [])
     found, (warning,) = names_in(TWO)

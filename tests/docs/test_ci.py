@@ -15,7 +15,7 @@ CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def targets() -> list[str]:
-    """Targets that are no files."""
+    """Targets that are not files."""
     return " ".join(re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)).split()
 
 
@@ -34,7 +34,7 @@ def test_ci_runs_each_check_and_the_tests_last():
     assert steps[-2:] == ["make test", "make test-end-to-end"]
 
 
-def test_contributors_find_the_share_of_each_step_in_twenty_minutes():
+def test_contributing_lists_each_steps_share_of_twenty_minutes():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").replace("`", "")
     steps = re.findall(r'^step "([^"]+)"', CI, re.MULTILINE)
     rows = re.findall(r"^\| (.+?) \| (\d+) s \| (?:(\d+) s )?\|$", text, re.MULTILINE)

@@ -202,7 +202,7 @@ def test_a_lance_dataset_has_all_columns_and_is_replaced_whole(tmp_path):
 
 
 class Unreadable(Sequence[str]):
-    """Names that cannot be read behind the first rows."""
+    """Names that cannot be read after the first rows."""
 
     def __len__(self) -> int:
         return 200_000

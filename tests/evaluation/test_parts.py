@@ -162,7 +162,7 @@ def test_queries_of_a_split_are_left_out_of_every_part(tmp_path: Path) -> None:
     check(evaluate_parts(shards, parts, EvaluationSettings(exclude_self=True)), itself)
 
 
-def test_what_does_not_go_together_is_refused() -> None:
+def test_queries_and_parts_that_do_not_match_are_refused() -> None:
     one = labelled(whole_set(np.random.default_rng(0), 20, "single"))
     other = CodeSet(np.zeros((2, 1), np.uint8), 8, [0, 1])
     with pytest.raises(CodesError, match="expected a database of 7 bits, found 8 bits"):

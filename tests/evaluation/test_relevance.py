@@ -130,7 +130,7 @@ def test_each_database_is_matched_by_its_own_class_names() -> None:
 
 
 def test_names_that_are_numbers_are_matched_with_numbers() -> None:
-    """Of a text file, the names are in alphabetical order: "10" is the second."""
+    """The names of a text file are in alphabetical order: "10" is the second."""
     named = labelled([0, 1, 2, 3], "1", "10", "2", "3.0")
     plain = labelled([10, 3, 2, 1, 0])
     equal = np.equal.outer([1, 10, 2, 3], [10, 3, 2, 1, 0])

@@ -50,7 +50,7 @@ def test_a_bank_grows_while_it_is_searched():
     assert shares[-1] == 89
 
 
-def test_codes_of_another_program_are_evaluated_alike_in_both_formats():
+def test_codes_of_another_program_have_the_same_evaluation_in_both_formats():
     archive, text = printed("examples/evaluate_codes.py")
     assert archive.removeprefix("npz") == text.removeprefix("txt")
     assert "32 bits, 200 queries, 1597 images" in text

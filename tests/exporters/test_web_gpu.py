@@ -213,7 +213,7 @@ def test_logits_and_bits_of_the_gpu_match_python_except_close_to_0(place, with_w
     flipped = bits != (expected > 0)
     assert not np.any(flipped & (np.abs(expected) > 1e-4 * largest))
     assert flipped.mean() < 0.002
-    assert np.array_equal(bits, logits > 0)  # the GPU packs bits as everywhere
+    assert np.array_equal(bits, logits > 0)  # the GPU packs bits as other devices do
     assert 0.2 < bits.mean() < 0.8
 
 

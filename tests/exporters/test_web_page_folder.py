@@ -165,7 +165,7 @@ def test_a_kill_never_leaves_a_mixture_that_counts_as_a_page(site, monkeypatch, 
 
 
 @pytest.mark.parametrize("where", ["index.html", "bank"])
-def test_what_prevents_a_page_does_so_before_the_earlier_one_is_touched(site, where):
+def test_a_page_that_cannot_be_written_fails_before_the_earlier_one_is_touched(site, where):
     before = content(site) if where == "index.html" else None
     if where == "index.html":
         (site / where).unlink()
@@ -200,7 +200,7 @@ def test_ctrl_c_while_files_are_moved_comes_too_late(site, monkeypatch):
     assert texts(site) == {"two"}
 
 
-def test_a_full_disk_is_about_the_file_that_was_to_be_made(site):
+def test_the_error_for_a_full_disk_names_the_file_of_the_page(site):
     with pytest.raises(OSError, match="No space left") as caught, replaced_page(site) as part:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part / "model.onnx"))
     assert caught.value.filename == str(site / "model.onnx")
@@ -217,7 +217,7 @@ def test_a_page_that_another_process_moves_is_refused(site):
     assert texts(site) == {"one"}
 
 
-def test_of_two_new_pages_the_last_stays_whole(tmp_path):
+def test_two_concurrent_pages_leave_the_whole_page_of_the_last(tmp_path):
     site = tmp_path / "site"
     with replaced_page(site) as part:
         fill(part, "one", thumbnails=("0.jpg", "1.jpg"))

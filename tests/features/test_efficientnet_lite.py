@@ -122,7 +122,7 @@ def test_unknown_names_are_refused():
         build_efficientnet_lite("efficientnet-lite3")
 
 
-def test_without_onnx_one_line_has_the_command(monkeypatch):
+def test_without_onnx_a_one_line_error_has_the_command(monkeypatch):
     monkeypatch.delitem(sys.modules, "hashkit.features.lite.graph", raising=False)
     real_import = builtins.__import__
 

@@ -63,7 +63,7 @@ def test_a_graph_of_another_shape_is_an_error() -> None:
         EmbedderSession(dataclasses.replace(EMBEDDER, graph=b"no graph"), "cpu")
 
 
-def test_every_damage_is_one_line_or_harmless(path: Path) -> None:
+def test_any_damage_is_a_one_line_error_or_harmless(path: Path) -> None:
     data = path.read_bytes()
     rng = np.random.default_rng(0)
     refused = 0
@@ -78,7 +78,7 @@ def test_every_damage_is_one_line_or_harmless(path: Path) -> None:
     assert refused > 100
 
 
-def test_what_is_no_embedder_is_refused(tmp_path: Path, path: Path) -> None:
+def test_files_and_models_that_are_not_embedders_are_refused(tmp_path: Path, path: Path) -> None:
     with pytest.raises(ModelError, match="there is no such embedder"):
         read_embedder(tmp_path / "missing.onnx")
     path.write_bytes(EMBEDDER.graph)

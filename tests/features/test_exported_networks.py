@@ -1,7 +1,7 @@
-"""Networks of timm and in the manner of transformers, exported to ONNX: the same features inside.
+"""Networks of timm, and some like those of transformers, keep their features as ONNX embedders.
 
-Weights are random, but for EfficientNet-Lite0. What is compared: the graph's features of pixels,
-and torch's of pixels that NumPy normalised.
+Weights are random, except for EfficientNet-Lite0. The graph's features of pixels are compared with
+torch's features of pixels that NumPy normalised.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hashkit.preprocess import load
 from hashkit.runs.embedder_settings import EmbedderSettings
 from hashkit.training.networks.efficientnet_lite import build_efficientnet_lite
 
-# The fixture of conftest.py that makes exports fast works where this is imported.
+# The fixture of conftest.py that makes exports fast works only where this is imported.
 assert onnx_export.__all__
 
 pytestmark = pytest.mark.end_to_end
@@ -43,7 +43,7 @@ def photographs(size):
 def exported(network, folder, size, *, batch=2, outputs=None, half=False, free_sides=False):
     """Path of a network's ONNX file, for any number of images, or for one if ``batch`` is 1.
 
-    By the exporter that most files come from; the other one is tried below, and is slow.
+    Uses the exporter that most files come from; the other one is slow, and has a test below.
     """
     network = network.eval()
     image = torch.zeros(batch, 3, *size, dtype=torch.float16 if half else torch.float32)
@@ -66,7 +66,7 @@ def exported(network, folder, size, *, batch=2, outputs=None, half=False, free_s
 
 
 def create_timm(name, **arguments):
-    """A network of timm, which takes seconds to import: each process collects this file."""
+    """A network of timm, imported here: it takes seconds, and every process collects this file."""
     import timm
 
     return timm.create_model(name, **arguments)

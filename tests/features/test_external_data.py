@@ -1,4 +1,4 @@
-"""Weights beside a foreign ONNX file: taken in, from its own folder alone."""
+"""Weights beside a foreign ONNX file are taken in, but only from its own folder."""
 
 from __future__ import annotations
 

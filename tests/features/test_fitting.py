@@ -33,7 +33,7 @@ def test_logits_have_a_root_mean_square_of_1(method: str) -> None:
 
 
 @looped("method", FITTED)
-def test_features_that_cannot_be_fitted_are_one_line(method: str) -> None:
+def test_features_that_cannot_be_fitted_are_a_one_line_error(method: str) -> None:
     for features in (np.ones((9, 24), np.float32), np.full((9, 24), np.nan, np.float32)):
         with pytest.raises(HashkitError) as caught:
             fit_head(method, features, 16, seed=0)

@@ -284,7 +284,7 @@ def test_a_fixed_batch_that_is_too_large_to_try(tmp_path):
 
 
 def test_a_dynamic_batch_that_the_shapes_contradict(tmp_path):
-    """As exporters write it that saw two images, and took their number for a constant."""
+    """As written by an exporter that saw two images and took their number for a constant."""
     model = pooled_network()
     model.graph.node[3].CopyFrom(node("Reshape", ["means", "two"], ["feature"]))
     model.graph.initializer.append(numpy_helper.from_array(np.array([2, 5]), "two"))

@@ -46,7 +46,7 @@ def with_input(kind, shape):
         (FLOAT, ["N", 16, 16, 4], "3 channels"),
     ],
 )
-def test_an_input_that_takes_no_pictures(tmp_path, kind, shape, words):
+def test_an_input_that_does_not_take_pictures(tmp_path, kind, shape, words):
     model = with_input(kind, shape)
     # The checker compares shapes; these networks would be valid with another convolution.
     model.graph.node[0].op_type = "Identity"
@@ -220,7 +220,7 @@ def test_operators_of_one_runtime_are_named(tmp_path):
     assert facts["other_operators"] == []
 
 
-def test_operators_that_nobody_knows(tmp_path):
+def test_unknown_operators(tmp_path):
     model = pooled_network()
     model.graph.node[1].op_type, model.graph.node[1].domain = "Activate", "org.example"
     model.opset_import.append(helper.make_opsetid("org.example", 1))
@@ -250,7 +250,7 @@ def test_early_operators(tmp_path):
     ],
     ids=["empty", "a picture", "a pointer", "cut at the end", "cut early", "not UTF-8"],
 )
-def test_files_that_are_no_model(tmp_path, data, words):
+def test_files_that_are_not_models(tmp_path, data, words):
     path = tmp_path / "model.onnx"
     path.write_bytes(data)
     assert words in refused(ModelError, path, tmp_path)

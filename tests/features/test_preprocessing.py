@@ -226,7 +226,7 @@ def test_files_that_cannot_be_used(tmp_path, changes, words):
 
 
 @looped("text", ["", "[]", "{", '{"size": NaN}', "null", '{"size": 1, "size": 2}'])
-def test_files_that_are_no_object(tmp_path, text):
+def test_files_that_are_not_an_object(tmp_path, text):
     with pytest.raises(ModelError, match=r"preprocessor_config\.json: "):
         found(tmp_path, text)
 

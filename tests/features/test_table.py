@@ -78,7 +78,7 @@ def test_a_header_of_something_else_counts_as_none(tmp_path, stop_at):
     np.testing.assert_array_equal(table(tmp_path).read(), ROWS)
 
 
-def test_other_rows_than_were_written_are_noticed(tmp_path):
+def test_rows_that_changed_after_writing_are_noticed(tmp_path):
     fill(table(tmp_path), ROWS)
     assert table(tmp_path).is_whole()
     path = tmp_path / "outputs.npy"

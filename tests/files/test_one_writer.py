@@ -129,11 +129,11 @@ def _writes(call: ast.Call) -> bool:
             or any(set(text) <= set("rwaxbt+") and set(text) & set("wax+") for text in texts)
             or bool(flags & {"O_WRONLY", "O_RDWR", "O_CREAT"})
         )
-    if name == "copy" and not call.args:  # of an array
+    if name == "copy" and not call.args:  # a method of arrays
         return False
-    if name in ("save", "write_text"):  # functions of these names give bytes, or are ours
+    if name in ("save", "write_text"):  # functions of these names return bytes, or are hashkit's
         return isinstance(call.func, ast.Attribute)
-    if name == "replace":  # of a path, where that of a text has two arguments
+    if name == "replace":  # of a path; that of a text has two arguments
         return isinstance(call.func, ast.Attribute) and len(call.args) == 1 and not call.keywords
     return name in WRITING
 
@@ -160,7 +160,7 @@ def test_files_are_written_by_one_module():
     calls = found()
     unexplained = {where: lines for where, lines in calls.items() if where not in REASONS}
     assert unexplained == {}
-    assert sorted(REASONS.keys() - calls.keys()) == []  # reasons for what is gone
+    assert sorted(REASONS.keys() - calls.keys()) == []  # reasons without a call
 
 
 @looped(

@@ -316,7 +316,7 @@ def test_what_a_living_process_writes_stays(target):
 
 
 @posix
-def test_a_link_or_folder_of_a_private_name_is_no_leftover_file(target):
+def test_a_link_or_folder_with_a_private_name_is_not_a_leftover_file(target):
     victim = target.with_name("victim")
     victim.write_bytes(b"of the user")
     link = target.with_name(f".out.bin.{'0' * 16}.hashkit-part")
@@ -337,8 +337,8 @@ def test_a_leftover_of_another_user_stays(target):
 
 
 @posix
-def test_a_file_that_is_taken_for_a_leftover_is_made_again(target, monkeypatch):
-    """As when another process removes it between its creation and its lock."""
+def test_a_file_that_is_removed_as_a_leftover_is_made_again(target, monkeypatch):
+    """Another process may remove it between its creation and its lock."""
     lock, removed = private_files._lock, []
 
     def remove_first(handle):
@@ -376,7 +376,7 @@ for _ in range(20):
 
 @posix
 @pytest.mark.end_to_end
-def test_of_two_processes_that_write_a_file_the_last_stays_whole(tmp_path):
+def test_two_concurrent_writers_leave_the_whole_file_of_the_last(tmp_path):
     (tmp_path / "plain").write_bytes(b"a" * 100_000)
     writers = [
         subprocess.Popen(
@@ -459,7 +459,7 @@ def test_a_folder_that_a_killed_process_left_is_removed_by_the_next(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "nothing"])
-def test_what_is_held_is_refused_to_others(tmp_path, kind):
+def test_a_held_path_is_refused_to_others(tmp_path, kind):
     path = tmp_path / "held"
     {"file": path.touch, "folder": path.mkdir, "nothing": lambda: None}[kind]()
     with held(path), pytest.raises(BlockingIOError, match="another process"), held(path):
@@ -468,8 +468,8 @@ def test_what_is_held_is_refused_to_others(tmp_path, kind):
         pass
 
 
-def test_what_was_renamed_meanwhile_is_held_again_under_its_name(tmp_path, monkeypatch):
-    """As when another process completes a file between its opening here and its lock."""
+def test_a_path_that_was_renamed_meanwhile_is_held_again_under_its_name(tmp_path, monkeypatch):
+    """Another process may complete a file between its opening here and its lock."""
     path, lock, seen = tmp_path / "held", private_files._lock, []
 
     def rename_first(handle):

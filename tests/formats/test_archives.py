@@ -169,7 +169,7 @@ def test_one_column_without_bits_is_refused(tmp_path: Path) -> None:
 
 
 @looped("kind", ["<U3", "S3", "c16", "M8[D]", "V3"])
-def test_codes_that_are_no_numbers_are_refused(tmp_path: Path, kind: str) -> None:
+def test_codes_that_are_not_numbers_are_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(CodesError, match=r"numbers"):
         open_codes(saved(tmp_path, codes=np.zeros((2, 3), kind)))
 

@@ -204,7 +204,7 @@ def test_a_float_index_is_refused(tmp_path):
 
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("name", KINDS)
-def test_a_damaged_index_gives_codes_or_one_line(tmp_path, name):
+def test_a_damaged_index_gives_codes_or_a_one_line_error(tmp_path, name):
     path = tmp_path / "a.faiss"
     faiss.write_index_binary(KINDS[name][0](), str(path))
     content = path.read_bytes()

@@ -368,7 +368,7 @@ def test_the_error_for_a_missing_extra_tells_how_to_install_it(
             attempt()
 
 
-def test_a_format_that_is_only_written_is_refused_with_what_to_give(tmp_path, monkeypatch):
+def test_reading_a_format_that_is_only_written_is_refused_with_a_remedy(tmp_path, monkeypatch):
     with pytest.raises(CodesError, match="a Lance dataset, which it can only write; give the bank"):
         open_codes(tmp_path / "codes.lance")
     monkeypatch.setitem(sys.modules, "lance", None)

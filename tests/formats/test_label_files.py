@@ -38,7 +38,7 @@ def test_labels_may_be_arrays(
         assert (found.tolist(), names) == (expected, class_names)
 
 
-def test_arrays_that_are_no_labels_are_refused(tmp_path: Path) -> None:
+def test_arrays_that_are_not_labels_are_refused(tmp_path: Path) -> None:
     for labels, message in (
         (np.array([0.5]), "such as 0.5"),
         (np.full((2, 2), 3), "found 3 to 3"),

@@ -112,7 +112,7 @@ def test_a_small_file_of_a_large_variable_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["plain", "compressed", "hdf5"])
-def test_a_damaged_file_is_one_line(tmp_path: Path, kind: str) -> None:
+def test_a_damaged_file_is_a_one_line_error(tmp_path: Path, kind: str) -> None:
     path, random = tmp_path / "a.mat", np.random.default_rng(0)
     arrays = {"labels": np.arange(40.0)[:, None], "x": np.eye(3)}
     if kind == "hdf5":

@@ -86,7 +86,7 @@ def test_multi_hot_labels_are_lists_of_class_numbers(tmp_path, small_groups):
     np.testing.assert_array_equal(open_codes(tmp_path / "a.parquet").labels, labels, strict=True)
 
 
-def test_damaged_names_are_one_line(tmp_path):
+def test_damaged_names_are_a_one_line_error(tmp_path):
     """Names are read on access, so what is wrong with them shows late."""
     path = tmp_path / "a.parquet"
     column = pyarrow.array([b"\xff\xfe", b"b"], pyarrow.binary()).view(pyarrow.string())

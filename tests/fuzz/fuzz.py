@@ -1,6 +1,6 @@
 """Reads damaged files of every format until stopped, and reports all that is not an error line.
 
-    python tests/fuzz/fuzz.py                          # goes on where it stopped
+    python tests/fuzz/fuzz.py                          # continues where it stopped
     python tests/fuzz/fuzz.py --minutes 1              # the same cases each time, as CI does
     python tests/fuzz/fuzz.py --format npz --case 123456
 

@@ -1,7 +1,7 @@
 """Kills every command that writes at random moments, and checks what it leaves.
 
-    python tests/fuzz/kills.py                    # goes on where it stopped
-    python tests/fuzz/kills.py --kills 100        # until there are so many in all
+    python tests/fuzz/kills.py                    # continues where it stopped
+    python tests/fuzz/kills.py --kills 100        # until there are 100 in all
     python tests/fuzz/kills.py --scene encode --case 17
 
 A case is a number: the moment of the kill follows from it and from the measured duration of the
@@ -88,7 +88,7 @@ class Stage:
         preload(lambda: run_command(self.scene.command, self.scene.before), folder)
         preload(lambda: int(self._left_by_the_kill(folder)[1]), folder)
         seconds = []
-        for _ in range(2):  # the first one may compile what the second one finds
+        for _ in range(2):  # the first run may compile what the second one loads
             folder = self.copy()
             code, duration, printed = self.run(folder)
             if code:
@@ -136,7 +136,7 @@ class Stage:
         problems += damage
         try:
             again, printed = self._typed_again(folder)
-        except OverTimeError as error:  # what it had not written yet is no other problem
+        except OverTimeError as error:  # unfinished files are not another problem
             return [*problems, f"typed again: {error}"]
         if again and not (is_done and "--overwrite" in printed):
             problems.append(f"typed again: exit code {again}: {printed[-600:]}")

@@ -104,7 +104,7 @@ def test_an_export_that_answers_nan_has_its_row():
 
 
 def test_figures_that_fit_no_table_end_no_run(tmp_path):
-    """They are in result.json all the same, and the page says what does not fit."""
+    """They are still in result.json, and the page says what does not fit."""
     settings = check.Settings("cuda", str(tmp_path), str(tmp_path))
     record = {"status": "ok", "reason": "", "seconds": 1.0, "checks": []}
     outcome = check.Outcome(STAGES[2], record | {"figures": {"bf16": {"images": "32x32"}}})

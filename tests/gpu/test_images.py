@@ -53,6 +53,6 @@ def test_cifar_is_opened_by_the_protocol_of_the_readme(tmp_path, monkeypatch):
 
 
 def test_every_stage_can_be_imported():
-    """What a stage uses of hashkit is where it looks for it."""
+    """Every name that a stage imports from hashkit exists."""
     for stage in STAGES:
         assert callable(importlib.import_module(stage.module).run), stage.name

@@ -45,7 +45,7 @@ def test_a_hole_is_noticed(kind, options, share):
 
 
 @pytest.mark.parametrize("compression", ["tiff_adobe_deflate", "tiff_lzw", "jpeg"])
-def test_flat_areas_of_a_tiff_are_no_holes(compression):
+def test_flat_areas_of_a_tiff_are_not_holes(compression):
     blank = Image.new("RGB", (700, 900), "white")
     options = {"compression": compression}
     assert decode(saved("TIFF", blank, **options)).getpixel((5, 5)) == (255, 255, 255)
@@ -54,7 +54,7 @@ def test_flat_areas_of_a_tiff_are_no_holes(compression):
     assert decode(data).size == (700, 900)
 
 
-def test_flat_areas_and_metadata_of_an_avif_are_no_holes():
+def test_flat_areas_and_metadata_of_an_avif_are_not_holes():
     blank = Image.new("RGB", (700, 900), "white")
     assert decode(saved("AVIF", blank, quality=100, speed=10)).size == (700, 900)
     padded = {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + bytes(2000)}

@@ -75,7 +75,7 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize("options", [OPTIONS[0], OPTIONS[-1]], ids=str)
-def test_a_part_of_something_else_is_noticed(options):
+def test_a_part_of_another_file_is_noticed(options):
     """Such as a page of another file."""
     data = saved(photograph(240, 300), quality=85, **options)
     assert not has_signs_of_a_hole(data, data.index(b"\xff\xda"))
@@ -87,8 +87,8 @@ def test_a_part_of_something_else_is_noticed(options):
                 decode(damaged)
 
 
-def test_stripes_are_no_holes():
-    """Every block of theirs is a byte or two, which are equal in some."""
+def test_stripes_are_not_holes():
+    """The widest take about a byte per block; at quality 30, nearly all of these are equal."""
     x = np.arange(1024)
     for period, low, high in ((1, 0, 255), (4, 0, 128), (8, 100, 110)):
         stripes = np.tile(np.where(x // period % 2, low, high), (256, 1)).astype(np.uint8)
@@ -106,7 +106,7 @@ def test_a_hole_up_to_the_end_is_noticed():
 @looped("optimize", [False, True])
 @looped("progressive", [False, True])
 @looped("mode", ["RGB", "L"])
-def test_flat_areas_are_no_holes(optimize, progressive, mode):
+def test_flat_areas_are_not_holes(optimize, progressive, mode):
     """With a table for few symbols, a blank page is nothing but zeros."""
     options = {"optimize": optimize, "progressive": progressive}
     for part in (0, 100):
@@ -134,7 +134,7 @@ def test_a_few_bytes_of_padding_after_the_picture_are_accepted():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_damaged_headers_are_no_trouble(seed, monkeypatch):
+def test_damaged_headers_raise_only_os_errors(seed, monkeypatch):
     monkeypatch.setattr("hashkit.imaging.jpeg.has_signs_of_a_hole", lambda *_: True)
     rng = np.random.default_rng(seed)
     options = {"progressive": True, "restart_marker_blocks": 3}

@@ -1,4 +1,4 @@
-"""Tests that small JPEG files give the same with and without Pillow's reader."""
+"""Small JPEG files give the same pixels or error with and without Pillow's reader."""
 
 import io
 
@@ -30,7 +30,7 @@ def jpeg(mode="RGB", size=(33, 29), **options):
 
 
 def outcome(data, size=(32, 32), rule="crop-bilinear"):
-    """The pixels, or why there are none."""
+    """The pixels, or the reason and the message of the error."""
     try:
         return load(data, size, rule).tobytes()
     except ImageError as error:

@@ -75,7 +75,9 @@ def got(**arguments: Any) -> Any:
         ("unknown", 3, None),
     ],
 )
-def test_what_fits_is_passed_on_as_a_plain_value(name: str, value: Any, expected: Any) -> None:
+def test_a_valid_argument_is_passed_on_as_a_plain_value(
+    name: str, value: Any, expected: Any
+) -> None:
     arguments = call(**{name: value})
     found = arguments["settings"] if name == "unknown" else arguments[name]
     if name == "unknown":
@@ -110,7 +112,7 @@ def test_what_fits_is_passed_on_as_a_plain_value(name: str, value: Any, expected
         ("count", np.zeros((2, 3)), "not an array float64 [2, 3]"),
     ],
 )
-def test_what_does_not_fit_is_one_line(name: str, value: Any, message: str) -> None:
+def test_an_invalid_argument_is_a_one_line_error(name: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         call(**{name: value})
     assert message in str(caught.value)
@@ -135,14 +137,14 @@ def test_arguments_may_be_left_to_the_function() -> None:
         some(1, "x")  # type: ignore[arg-type]
 
 
-def test_a_checked_function_looks_like_itself() -> None:
+def test_a_checked_function_keeps_its_name_and_parameters() -> None:
     assert call.__name__ == "call"
     assert call.__doc__ == "The arguments that a function gets."
     assert list(inspect.signature(call).parameters)[:2] == ["count", "share"]
 
 
 @given(st.integers() | st.floats() | st.booleans() | st.text() | st.none())
-def test_a_whole_number_is_itself_or_refused(value: Any) -> None:
+def test_a_whole_number_is_kept_or_refused(value: Any) -> None:
     try:
         found = whole_number(value, "n", -5, 5)
     except ConfigError:

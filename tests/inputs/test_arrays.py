@@ -88,7 +88,7 @@ def test_all_versions_of_the_header_are_read(tmp_path: Path, version: int) -> No
         (npy(PLAIN.replace(b"<i8", b"<U2"), b"\xff" * 8), "characters that do not exist"),
     ],
 )
-def test_a_damaged_array_is_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_damaged_array_is_a_one_line_error(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.npy").write_bytes(content)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("codes.npy", content)
@@ -124,7 +124,7 @@ def test_a_small_archive_of_a_large_array_is_refused(tmp_path: Path) -> None:
     assert read_npz(path, ["codes"], CodesError)[0]["codes"].shape == (1 << 20,)
 
 
-def test_a_damaged_archive_is_one_line(tmp_path: Path) -> None:
+def test_a_damaged_archive_is_a_one_line_error(tmp_path: Path) -> None:
     path, random = tmp_path / "a.npz", np.random.default_rng(0)
     whole = io.BytesIO()
     np.savez_compressed(whole, codes=np.arange(40), labels=np.arange(9))

@@ -30,7 +30,7 @@ def test_what_json_writes_is_read(value: Any) -> None:
 
 
 @given(st.binary(max_size=40))
-def test_any_bytes_are_a_value_or_one_line(data: bytes) -> None:
+def test_any_bytes_are_a_value_or_a_one_line_error(data: bytes) -> None:
     try:
         json.dumps(parse_json(data, "a.json", RunError))
     except RunError as error:
@@ -55,7 +55,7 @@ def test_any_bytes_are_a_value_or_one_line(data: bytes) -> None:
         (b'{"a": 1}\n\xff', "a.json, line 2: expected JSON in UTF-8, found the byte 0xff"),
     ],
 )
-def test_what_is_not_json_is_one_line(text: str | bytes, message: str) -> None:
+def test_other_text_than_json_is_a_one_line_error(text: str | bytes, message: str) -> None:
     with pytest.raises(RunError, match=message) as caught:
         parse_json(text, "a.json", RunError, remedy="fix it")
     assert str(caught.value).isprintable()
@@ -67,12 +67,12 @@ def test_nan_is_taken_where_it_is_allowed() -> None:
     assert repr(parse_json(text, "a.json", RunError, allow_nan=True)) == "[nan, inf, inf]"
 
 
-def test_a_byte_order_mark_is_no_part_of_json(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_json(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf[1]")
     assert read_json(tmp_path / "a.json", RunError) == [1]
 
 
-def test_a_missing_file_passes_and_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_found_and_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "none.json", RunError)
     with pytest.raises(RunError, match=r"cannot be read \(expected a file, found a folder\)"):

@@ -80,7 +80,7 @@ def package_commands():
         ("json-bytes=²", "expected a whole number from 1"),
     ],
 )
-def test_a_wrong_limit_is_one_line(text, message):
+def test_a_wrong_limit_is_a_one_line_error(text, message):
     with pytest.raises(ConfigError, match=message):
         parse_limits([text])
 

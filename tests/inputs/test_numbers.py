@@ -28,13 +28,13 @@ def test_floats_are_numbers_and_whole_only_if_they_are(number: float) -> None:
     "text",
     ["", "-", ".", "e5", "1e", "1_000", "0x1", "nan", "inf", " 1", "1 ", "\u0661", "1,5", "--1"],
 )
-def test_other_texts_are_no_numbers(text: str) -> None:
+def test_other_texts_are_not_numbers(text: str) -> None:
     assert not is_number(text)
     assert whole_number(text) is None
 
 
 @looped("text", ["9223372036854775808", "-9223372036854775809", "9" * 5000, "1e400", "1e19", "0.5"])
-def test_numbers_that_do_not_fit_or_are_not_whole_are_none(text: str) -> None:
+def test_numbers_that_are_too_large_or_not_whole_give_none(text: str) -> None:
     assert is_number(text)
     assert whole_number(text) is None
 
@@ -50,7 +50,7 @@ def test_leading_zeros_and_signs_do_not_matter() -> None:
 
 
 def test_long_texts_take_no_more_than_their_length() -> None:
-    """A pattern that can match digits in two ways would take the square."""
+    """A pattern that can match digits in two ways would take the square of the length."""
     began = time.process_time()
     for text in ("9" * 200_000 + "x", "." + "9" * 200_000 + "x", "9" * 200_000 + ".x"):
         assert not is_number(text)

@@ -13,7 +13,7 @@ READERS = {
     "json.load": set(),
     "json.loads": {
         "hashkit.inputs.json_text",
-        # Between a process and the one it started, which is of the same program:
+        # Messages between a process and one that it started, both of the same program:
         "hashkit.runtimes.measuring.process",
         "hashkit.runtimes.measuring.worker",
     },

@@ -23,7 +23,7 @@ needs_posix = pytest.mark.skipif(os.name == "nt", reason="there are no such file
 
 @pytest.fixture
 def odd(tmp_path):
-    """A folder of names that are no files."""
+    """A folder of names that are not regular files."""
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as made:
@@ -46,7 +46,7 @@ def odd(tmp_path):
 @pytest.mark.parametrize(
     "read", [check_file, open_file, lambda path: read_file(path, "text_bytes"), read_text]
 )
-def test_what_is_no_file_is_refused_at_once(odd, name, read):
+def test_other_things_than_files_are_refused_at_once(odd, name, read):
     with pytest.raises(NotAFileError) as caught:
         read(odd / name)
     assert caught.value.strerror == f"expected a file, found a {name}"

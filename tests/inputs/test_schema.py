@@ -121,7 +121,7 @@ def test_every_fault_is_named(fields: dict[str, Any], message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_what_is_no_object_is_refused() -> None:
+def test_values_that_are_not_objects_are_refused() -> None:
     for value in ([], "x", 3, None, [["count", 1]]):
         with pytest.raises(BankError, match="expected an object"):
             dataclass_from(Whole, value, name="a.json", error=BankError)
@@ -166,7 +166,7 @@ JSON = st.recursive(
 
 
 @given(st.sampled_from([field.name for field in dataclasses.fields(Whole)]), JSON)
-def test_any_value_gives_the_annotated_type_or_one_line(field: str, value: Any) -> None:
+def test_any_value_gives_the_annotated_type_or_a_one_line_error(field: str, value: Any) -> None:
     try:
         made = whole(**{field: value})
     except BankError as error:

@@ -60,7 +60,7 @@ def test_an_absurd_number_is_refused(name: str, value: int) -> None:
     assert len(str(caught.value)) < 250
 
 
-def test_a_learning_rate_that_is_no_float_is_refused() -> None:
+def test_a_learning_rate_beyond_floats_is_refused() -> None:
     with pytest.raises(HashkitError, match="`learning_rate` must be a number, not"):
         TrainConfig(learning_rate=10**5000)
 

@@ -67,7 +67,7 @@ def test_kept_kernels_are_found_where_nothing_can_be_written(twice, given, tmp_p
     assert second.found_in == first.found_in
 
 
-def test_kernels_work_where_none_are_kept_and_none_can_be(twice, monkeypatch):
+def test_kernels_work_where_none_are_kept_and_none_can_be_written(twice, monkeypatch):
     monkeypatch.setattr(config, "CACHE_DIR", "")
     forbid_writing(monkeypatch)
     alone = twice()

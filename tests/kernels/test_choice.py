@@ -10,7 +10,7 @@ from hashkit.kernels.widths import COUNTS, MAX_PLANE_BITS, PLANES, ROWS
 
 
 @pytest.mark.parametrize("costs", ["_WIDE", "_NARROW", "_COUNTING"])
-def test_the_kernels_that_are_loaded_are_those_that_searches_take(
+def test_the_kernels_that_are_loaded_are_those_that_searches_use(
     costs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choice, "_OF_THIS_CPU", getattr(choice, costs))
@@ -26,7 +26,7 @@ def test_the_kernels_that_are_loaded_are_those_that_searches_take(
     assert taken == loaded
 
 
-def test_a_kernel_that_is_named_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_given_by_name_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     for kernel in (ROWS, PLANES, COUNTS):
         monkeypatch.setattr(widths, "_forced", kernel)
         assert scan_kernel(1000, 16, 0.0) == kernel
@@ -43,7 +43,9 @@ def test_many_near_rows_are_not_compared_as_they_lie_in_memory(
     assert scan_kernel(2, 128, 1000 / 100_000) == ROWS
 
 
-def test_codes_of_as_many_bytes_are_compared_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_codes_of_the_same_number_of_bytes_use_the_same_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(widths, "_forced", None)
     monkeypatch.setattr(choice, "_OF_THIS_CPU", choice._NARROW)
     assert [scan_kernel(4, bits, 0.0) for bits in (5, 12, 16, 17, 30)] == [

@@ -1,4 +1,4 @@
-"""What Python may call of what is compiled."""
+"""Which compiled functions Python may call."""
 
 from __future__ import annotations
 

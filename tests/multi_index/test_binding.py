@@ -1,4 +1,4 @@
-"""An index is of rows, by their content: what keeps it valid, and what makes it out of date."""
+"""An index belongs to rows by their content: what keeps it valid, and what makes it out of date."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def path(tmp_path):
 
 
 def why_not(path: Path) -> str:
-    """Why the index beside a bank is not of its rows."""
+    """Why the index beside a bank does not belong to its rows."""
     with Bank.open(path) as bank:
         with pytest.raises(IndexMismatchError) as caught:
             MultiIndex.open(index_path(path), bank)
@@ -100,7 +100,7 @@ def test_an_index_of_a_bank_names_it(path):
     assert_exact(path, N_ROWS)
 
 
-def test_a_deletion_does_not_cost_the_index(path):
+def test_an_index_stays_valid_after_a_deletion(path):
     delete_rows(path, np.arange(0, N_ROWS, 3))
     assert_exact(path, N_ROWS)
 
@@ -213,7 +213,7 @@ def test_a_converted_bank_of_the_same_rows_keeps_its_index(path):
     assert_exact(path, N_ROWS)
 
 
-def test_an_index_is_of_codes_in_any_database(path):
+def test_an_index_works_with_any_database_of_its_codes(path):
     codes = random_codes(0, N_ROWS)
     index = MultiIndex.open(index_path(path), CodeSet(codes, 16))
     queries = codes[:5]

@@ -71,7 +71,7 @@ def test_a_large_search_waits_for_the_kernels_that_it_needs(loader):
     assert loader.are_wanted(2 * MUCH, 64)
 
 
-def test_what_was_loaded_when_asked_to_is_ready(loader, steps):
+def test_kernels_that_were_loaded_on_request_are_ready(loader, steps):
     steps.go_on.release(2)
     loader.load(48)
     assert loader.are_wanted(1, 48)

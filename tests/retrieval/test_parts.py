@@ -27,7 +27,7 @@ N_BITS = 6  # few, so that most rows tie
 
 
 class FarPart:
-    """A part in another process: what goes there and comes back is copied."""
+    """A part in another process: arguments and results are copied."""
 
     def __init__(self, part: LocalSearchPart, *, forgets: bool) -> None:
         self._part, self._forgets = part, forgets
@@ -141,7 +141,7 @@ def test_indexes_of_single_databases_are_used(
     logits, shards = shards_of(seed, [*lengths, 25])
     arguments = {**question, "logits": logits if question.get("logits") else None}
     where = rng.random(sum(lengths) + 25) < 0.5 if filtered else None
-    # Of all rows, of the first rows alone, or none.
+    # Indexes of all rows, of the first rows only, or none.
     indexed = [int(rng.integers(0, len(shard) + 1)) for shard in shards]
     indexed[-1] = 20
     indexes = [
@@ -154,7 +154,7 @@ def test_indexes_of_single_databases_are_used(
     assert fields(found) == fields(expected)
 
 
-def test_indexes_are_those_of_the_databases() -> None:
+def test_indexes_must_belong_to_the_databases() -> None:
     _, shards = shards_of(3, [40, 40])
     codes = shards[0].codes[:2]
     indexes = [MultiIndex.build(shard.codes, N_BITS) for shard in shards]
@@ -173,7 +173,7 @@ def test_parts_count_first_where_that_saves_bytes() -> None:
     assert [parts._counts_first(*one) for one in queries] == [False, False, True, True]
 
 
-def test_rows_outside_of_the_parts_are_refused() -> None:
+def test_rows_outside_the_parts_are_refused() -> None:
     _, shards = shards_of(0, [3, 4])
     some = [LocalSearchPart(shard) for shard in shards]
     query = PartQuery.checked(shards[0].codes, N_BITS, top_k=1)
@@ -181,7 +181,7 @@ def test_rows_outside_of_the_parts_are_refused() -> None:
         search_parts(query, some, where=np.array([2, 7]))
 
 
-def test_questions_are_checked_as_those_of_a_search() -> None:
+def test_queries_of_parts_are_checked_like_those_of_a_search() -> None:
     codes = np.zeros((1, 1), np.uint8)
     for arguments in (
         {},

@@ -54,7 +54,7 @@ def check(
 
 @looped("n_bits", BITS)
 def test_every_kernel_gives_the_first_of_the_sorted_rows(n_bits: int) -> None:
-    """Half of the lengths with codes that have many ties."""
+    """Half of the lengths are tested with codes that have many ties."""
     make = (uniform, clustered)[BITS.index(n_bits) % 2]
     rng = np.random.default_rng(n_bits)
     for n_rows in ROWS:
@@ -185,7 +185,7 @@ def test_more_rows_within_a_radius_than_the_first_capacity() -> None:
     check(queries, shards, database, everything, len(database), [2, 8, 1, 9], 2)
 
 
-@pytest.mark.parametrize(("n_queries", "top_k"), [(23, 10), (4, 3)])  # shared out by query, by row
+@pytest.mark.parametrize(("n_queries", "top_k"), [(23, 10), (4, 3)])  # split by query, by row
 def test_threads_and_groups_that_fit_into_memory_change_no_result(
     n_queries: int, top_k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -253,7 +253,7 @@ def test_shards_number_rows_in_order() -> None:
 
 
 class Damaged:
-    """Codes of 11 bits, all other bits of which may be set; of a bank they are not read before."""
+    """Codes of 11 bits whose padding may be set, as in a bank: opening one reads no codes."""
 
     def __init__(self, codes: NDArray[np.uint8]) -> None:
         self.codes, self.n_bits, self.deleted = codes, 11, None
@@ -265,7 +265,7 @@ class Damaged:
         return len(self.codes)
 
 
-def test_codes_with_bits_behind_the_last_one_are_an_error() -> None:
+def test_codes_with_set_padding_bits_are_an_error() -> None:
     query = np.zeros((1, 2), np.uint8)
     few = Damaged(np.array([[0, 0], [255, 255], [0, 32]], np.uint8))
     assert search(query, few, top_k=2).rows.tolist() == [[0, 2]]
@@ -277,7 +277,7 @@ def test_codes_with_bits_behind_the_last_one_are_an_error() -> None:
             evaluate(CodeSet(query, 11, labels=np.zeros(1, np.int64)), database)
 
 
-def test_what_is_kept_of_an_open_bank_follows_its_copies_and_its_file(tmp_path: Any) -> None:
+def test_prepared_rows_of_a_bank_follow_its_copies_and_its_file(tmp_path: Any) -> None:
     """The rows of a bank are prepared once, for all searches, and dropped when it is closed."""
     path, codes = tmp_path / "bank.h5", random_codes(0, 5, 16)
     save_codes(path, CodeSet(codes, 16))

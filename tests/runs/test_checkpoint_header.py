@@ -62,7 +62,9 @@ def test_the_manifest_and_the_network_are_read(tmp_path: Path) -> None:
         ({"format_version": None}, "format_version: expected a whole number, found null"),
     ],
 )
-def test_a_wrong_header_is_one_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_a_wrong_header_is_a_one_line_error(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(CheckpointError) as caught:
         read_checkpoint_manifest(checkpoint(tmp_path, **changes))
     assert message in str(caught.value)
@@ -71,7 +73,7 @@ def test_a_wrong_header_is_one_line(tmp_path: Path, changes: dict[str, Any], mes
 
 
 @looped("network", [3, None, ["compact"], "vgg"])
-def test_a_wrong_network_is_one_line(tmp_path: Path, network: Any) -> None:
+def test_a_wrong_network_is_a_one_line_error(tmp_path: Path, network: Any) -> None:
     path = checkpoint(tmp_path, config={"network": network})
     with pytest.raises(CheckpointError, match=r"a\.safetensors"):
         read_checkpoint_network(path)
@@ -81,7 +83,9 @@ def test_a_wrong_network_is_one_line(tmp_path: Path, network: Any) -> None:
     "content",
     [b"", b"1234567", b"\xff" * 8, b"\xff" * 7 + b"\x7f", bytes(8), b"\2" + bytes(7) + b"[]"],
 )
-def test_what_is_no_checkpoint_is_one_line(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_a_one_line_error(
+    tmp_path: Path, content: bytes
+) -> None:
     (tmp_path / "a.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"a\.safetensors is not a checkpoint of hashkit"):
         read_checkpoint_manifest(tmp_path / "a.safetensors")
@@ -95,7 +99,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
 
 
 @looped("text", ["", "[1]", "{", '{"step": NaN}', '{"step": 1, "step": 2}'])
-def test_a_header_that_is_no_object_is_one_line(text: str) -> None:
+def test_a_header_that_is_not_an_object_is_a_one_line_error(text: str) -> None:
     with pytest.raises(CheckpointError, match=r"^a: "):
         parse_header(text, "a")
 

@@ -146,7 +146,7 @@ def test_an_unknown_name_lists_the_known_ones(field, known):
         TrainConfig(**{field: "odd"})
 
 
-def test_the_known_names_are_those_of_what_they_name():
+def test_the_known_names_are_those_of_the_dictionaries():
     assert {name: one.takes_argument for name, one in NETWORKS.items()} == known_names.NETWORKS
     assert {name: tuple(loss_options(name)) for name in LOSSES} == known_names.LOSSES
     for known, named in (

@@ -51,7 +51,7 @@ def test_a_spec_comes_back_from_the_file_of_a_run(spec):
         assert run.read_config().data == spec
 
 
-def test_a_spec_says_only_the_options_that_are_changed():
+def test_a_spec_saves_only_the_options_that_are_changed():
     spec = DataSpec(options=ProtocolOptions(queries_per_class=3, unseen_classes=("a", "b")))
     assert spec.to_dict()["options"] == {"queries_per_class": 3, "unseen_classes": ["a", "b"]}
 
@@ -118,7 +118,7 @@ def test_images_without_labels_are_split_at_random(tmp_path):
     assert split.protocol == "random"
 
 
-def test_several_labels_an_image_are_split_at_random(tmp_path):
+def test_images_with_several_labels_are_split_at_random(tmp_path):
     names = write_class_folders(tmp_path / "images", per_class=5)
     lines = [f"images/{name} {row % 2} 1\n" for row, name in enumerate(names)]
     (tmp_path / "list.txt").write_text("".join(lines))

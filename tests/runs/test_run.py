@@ -46,7 +46,7 @@ def test_a_run_is_never_made_over_another(run, tmp_path):
 @pytest.mark.parametrize(
     "left", [[], ["checkpoints/"], ["checkpoints/", ".config.json.0123456789abcdef.hashkit-part"]]
 )
-def test_what_a_kill_left_of_making_a_run_is_no_obstacle(tmp_path, left):
+def test_leftovers_of_a_killed_creation_do_not_prevent_a_new_run(tmp_path, left):
     path = tmp_path / "first"
     path.mkdir()
     for name in left:
@@ -60,7 +60,7 @@ def test_what_a_kill_left_of_making_a_run_is_no_obstacle(tmp_path, left):
 
 
 @looped("kind", ["file", "link", "folder", "inner file"])
-def test_what_is_no_run_is_not_taken_for_the_remains_of_one(tmp_path, kind):
+def test_other_files_and_folders_are_not_taken_for_leftovers_of_a_run(tmp_path, kind):
     path, elsewhere = tmp_path / "first", tmp_path / "elsewhere"
     elsewhere.mkdir()
     if kind == "file":
@@ -79,7 +79,7 @@ def test_what_is_no_run_is_not_taken_for_the_remains_of_one(tmp_path, kind):
 
 
 @pytest.mark.parametrize("made", [False, True], ids=["missing", "another folder"])
-def test_what_is_no_run_is_not_opened(tmp_path, made):
+def test_other_files_and_folders_are_not_opened_as_runs(tmp_path, made):
     path = tmp_path / "odd"
     if made:
         path.mkdir()
@@ -104,7 +104,7 @@ def test_a_damaged_run_is_left_out_and_reported(tmp_path):
     assert faults[0].startswith(f"{damaged.config_path}: expected JSON, found damaged text")
 
 
-def test_folders_without_settings_are_no_runs(tmp_path):
+def test_folders_without_settings_are_not_runs(tmp_path):
     (tmp_path / "notes").mkdir()
     with pytest.raises(RunError, match="`hashkit train` makes one"):
         Run.newest(tmp_path)
@@ -129,7 +129,7 @@ def test_snapshots_are_in_the_order_of_their_steps(run):
     assert all(path == run.snapshot_path(step) for step, path in run.snapshots())
 
 
-def test_the_checkpoint_to_export_is_the_best_else_the_last(run):
+def test_the_checkpoint_to_export_is_the_best_or_the_last(run):
     with pytest.raises(
         RunError, match=r"has no checkpoint yet: continue its training with `hashkit\.resume"
     ):

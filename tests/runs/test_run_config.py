@@ -115,7 +115,7 @@ def changed(place: str, value: object) -> dict:
         ("colour", 3, "colour is unknown"),
     ],
 )
-def test_what_is_wrong_is_one_line_with_its_place(tmp_path, place, value, message):
+def test_a_wrong_field_is_a_one_line_error_with_its_place(tmp_path, place, value, message):
     with pytest.raises(RunError) as caught:
         read(changed(place, value), tmp_path)
     text = str(caught.value)

@@ -57,7 +57,7 @@ def test_the_lock_is_released_after_an_error(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_written_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(RunError, match="cannot be written") as caught,

@@ -243,7 +243,7 @@ def test_a_query_with_a_logit_that_is_not_finite_is_refused(
     assert np.isnan(encoder.logits(IMAGES[0])[0, 3])
 
 
-def test_one_code_for_the_first_thousand_images_is_said_before_the_end() -> None:
+def test_one_code_for_the_first_thousand_images_is_reported_before_the_end() -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (1500, 2, 2, 3), np.uint8)
     said: list[str] = []
     watch = BitWatch(1500, 12, said.append)
@@ -256,7 +256,9 @@ def test_one_code_for_the_first_thousand_images_is_said_before_the_end() -> None
     assert said[0].startswith("all 1,000 images have the same code")
 
 
-def test_a_dead_bit_is_said_after_the_first_thousand_images_of_a_long_job(tmp_path: Path) -> None:
+def test_a_dead_bit_is_reported_after_the_first_thousand_images_of_a_long_job(
+    tmp_path: Path,
+) -> None:
     weights = weights_of()
     weights[:, 7] = 0
     weights[:, 4] = -weights[:, 2]
@@ -364,7 +366,7 @@ def test_the_encoder_does_not_warn_of_good_codes(
     assert not caplog.records
 
 
-def test_of_a_stream_of_unknown_length_single_bits_are_not_judged_by_its_beginning() -> None:
+def test_the_start_of_a_stream_of_unknown_length_says_nothing_about_single_bits() -> None:
     """It may be sorted by class."""
     pixels = np.random.default_rng(7).integers(0, 256, (1100, 2, 2, 3), np.uint8)
     logits = np.random.default_rng(8).choice([-1.0, 1.0], (1100, 12)).astype(np.float32)
@@ -374,5 +376,5 @@ def test_of_a_stream_of_unknown_length_single_bits_are_not_judged_by_its_beginni
         watch = BitWatch(n_images, 12, said.append)
         watch.add(np.arange(n_given), pixels[:n_given], logits[:n_given])
         watch.finish()
-    assert len(said) == 2  # the last two: of the last, the first thousand are the sample
+    assert len(said) == 2  # for the last two; the sample of the last one is its first thousand
     assert all(text.startswith("1 of 12 bits are constant") for text in said)

@@ -68,7 +68,7 @@ def test_an_unknown_name_lists_the_known_ones(tmp_path, monkeypatch):
         Encoder.load("phahs", "cpu")
 
 
-def test_nothing_is_said_of_a_bit_that_is_constant_by_definition(caplog):
+def test_a_bit_that_is_constant_by_definition_gives_no_warning(caplog):
     encoder = Encoder.load("phash", "cpu")
     assert constant_bits_of(encoder.model_sha256) == {0}
     assert constant_bits_of("0" * 64) == frozenset()

@@ -148,7 +148,7 @@ def test_batches_shrink_with_the_input(
 
 
 @looped("images", [3, 2.5, None, True, {}, {"a.png": 1}, range], ids=repr)
-def test_what_is_no_image_and_no_list_is_refused(tmp_path, images):
+def test_images_must_be_an_image_or_a_list(tmp_path, images):
     encoder = Encoder.load(linear_model(tmp_path / "a.onnx"), device="cpu")
     for call in (encoder.encode, encoder.logits):
         with pytest.raises(ConfigError, match="`images` must be an image or several in a list"):
@@ -156,14 +156,14 @@ def test_what_is_no_image_and_no_list_is_refused(tmp_path, images):
 
 
 @looped("image", [3, None, [1, 2], {}, True], ids=repr)
-def test_what_is_no_image_in_a_list_is_refused(tmp_path, image):
+def test_items_of_a_list_must_be_images(tmp_path, image):
     encoder = Encoder.load(linear_model(tmp_path / "a.onnx"), device="cpu")
     for images in ([image], [np.zeros((4, 5, 3), np.uint8)] * 3 + [image], iter([image])):
         with pytest.raises(ConfigError, match="an image must be a path, the bytes of a file"):
             encoder.encode(images)
 
 
-def test_what_holds_the_bytes_of_a_file_is_refused_with_how_to_get_them(encoder, tmp_path):
+def test_other_holders_of_bytes_are_refused_with_how_to_get_the_bytes(encoder, tmp_path):
     path = tmp_path / "image.png"
     Image.fromarray(photographs(1, 40, 30)[0]).save(path)
     data = path.read_bytes()
@@ -177,7 +177,7 @@ def test_what_holds_the_bytes_of_a_file_is_refused_with_how_to_get_them(encoder,
             encoder.encode(source)
 
 
-def test_an_encoder_shows_what_it_is_and_is_not_made_of_a_name(encoder):
+def test_an_encoder_has_a_repr_and_is_not_constructed_from_a_name(encoder):
     assert repr(encoder) == "<Encoder: 12 bits, images 4x5, fp32, CPUExecutionProvider>"
     with pytest.raises(ConfigError, match=r"`Encoder.load\('lite0'\)`"):
         Encoder("lite0")

@@ -71,7 +71,7 @@ def test_a_file_that_is_there_stays_and_a_damaged_one_is_made_again(cache):
     assert [one.name for one in path.parent.iterdir()] == ["lite0-v1.onnx"]
 
 
-def test_a_cache_that_cannot_be_written_is_one_line(cache):
+def test_a_cache_that_cannot_be_written_is_a_one_line_error(cache):
     cache.write_text("a file where the folder should be")
     with pytest.raises(ModelError, match=r"lite0-v1.onnx: cannot be written .*set HASHKIT_CACHE"):
         model_path("lite0")

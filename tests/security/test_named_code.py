@@ -58,7 +58,7 @@ def test_which_networks_are_code(network, is_code):
         assert network_to_build(network, None, FILE) == network
 
 
-def test_a_kind_that_nobody_thought_of_is_code(monkeypatch):
+def test_an_unforeseen_kind_of_network_counts_as_code(monkeypatch):
     """A new kind with an argument is refused until somebody says that it is harmless."""
     monkeypatch.setitem(NETWORKS, "jit", True)
     with pytest.raises(
@@ -291,7 +291,7 @@ def test_a_shared_training_lies_beside_its_parts(theirs, name):
 
 @pytest.mark.end_to_end  # timm takes seconds to import
 @pytest.mark.parametrize("name", ["timm:hf-hub:someone/model", "timm:local-dir:/theirs"])
-def test_models_of_timm_are_those_that_it_lists(name):
+def test_only_models_that_timm_lists_are_built(name):
     pytest.importorskip("timm")
     from hashkit.training.networks import build_network
 

@@ -1,4 +1,4 @@
-"""No command asks anything of the network that it was not told to ask."""
+"""No command makes a request to the network that it was not told to make."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ for line in {lines!r}:
 
 
 @pytest.mark.end_to_end
-def test_no_command_asks_anything_of_the_network(tmp_path):
-    """By Python's own events and, where strace is installed, by all calls of the system."""
+def test_no_command_makes_a_request_to_the_network(tmp_path):
+    """Checked by Python's audit events and, where strace is installed, by all system calls."""
     code = CODE.format(lines=COMMAND_LINES, may_fail=("doctor", "search", "serve"))
     assert requests_of(code, tmp_path, traced=has_strace()) == []
     left = {path.name for path in tmp_path.rglob("*") if path.is_dir()}
@@ -121,7 +121,7 @@ def test_pickles_of_other_libraries_hold_only_tensors(tmp_path, monkeypatch):
 
 @pytest.mark.end_to_end  # these take seconds to import
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
-def test_weights_of_libraries_are_loaded_that_way(library, monkeypatch):
+def test_weights_of_libraries_are_loaded_as_tensors_only(library, monkeypatch):
     pytest.importorskip(library)
     seen = []
 

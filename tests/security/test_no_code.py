@@ -33,7 +33,7 @@ class Hostile:
 
 @pytest.fixture
 def trace(tmp_path):
-    """What must not exist at the end: code of a file would make it."""
+    """A path that must not exist at the end: code from a file would make it."""
     path = tmp_path / "ran"
     yield path
     assert not path.exists()

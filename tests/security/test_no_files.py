@@ -1,4 +1,4 @@
-"""What is no file, under the name of one, is an error or a listed fault; nothing waits for it."""
+"""Pipes, devices and folders in place of files are errors or listed faults; nothing waits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def place(tmp_path, monkeypatch):
 
 
 def odd_folder(folder: Path) -> set[str]:
-    """Fill a folder with two images and with all that an image's name may stand for."""
+    """Fill a folder with two images, and with pipes, links and the like named as images."""
     write_digit(3, folder / "good.png")
     write_digit(4, folder / "other.png")
     break_image(folder / "broken.png") if (folder / "broken.png").exists() else None
@@ -106,7 +106,7 @@ LINES = (
 
 @pytest.fixture
 def pipes(place):
-    """The same folder, with a pipe in place of every kind of file."""
+    """The same folder, with a pipe in place of each kind of file."""
     write_digit(3, place / "a.png")
     write_digit(3, place / "photos" / "b.png")
     for suffix in ("npz", "parquet", "faiss", "txt", "npy", "h5", "onnx", "safetensors"):

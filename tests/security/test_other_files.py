@@ -70,7 +70,7 @@ def test_a_bank_lies_in_one_file(bank, name, kind):
         package.Bank.open(bank)
 
 
-def test_the_set_of_a_bank_is_one_of_those_that_are_known(tmp_path, monkeypatch):
+def test_the_image_set_of_a_bank_must_be_a_known_name(tmp_path, monkeypatch):
     """It may not open a folder, which could lie on another machine."""
     opened = []
     importlib.import_module("hashkit.datasets.spec")  # it keeps what it imports
@@ -117,7 +117,7 @@ def test_a_header_of_a_sparse_file_takes_no_memory(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="sparse files are made otherwise")
 @pytest.mark.parametrize("suffix", ["safetensors", "h5", "npz", "parquet", "mih", "txt"])
-def test_a_sparse_file_is_no_file_of_codes(tmp_path, bank, suffix):
+def test_a_sparse_file_is_not_a_file_of_codes(tmp_path, bank, suffix):
     path = tmp_path / f"sparse.{suffix}"
     with path.open("wb") as file:
         file.truncate(40_000_000_000)

@@ -222,7 +222,7 @@ def test_every_command_is_tried():
     assert set(COMMANDS) <= tried
 
 
-def test_that_test_would_notice(place, monkeypatch):
+def test_a_name_that_is_printed_raw_would_be_noticed(place, monkeypatch):
     for place_of in ("cli.console", "errors"):
         monkeypatch.setattr(f"hashkit.{place_of}.visible", lambda text: text)
     assert "\x1b" in hashkit("info 'none\x1b]0,x\x07'").stderr

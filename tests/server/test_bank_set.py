@@ -41,7 +41,7 @@ def test_a_set_is_served_as_one_bank_and_reloaded(tmp_path):
         assert client.get("/about").json()["fault"]
 
 
-def test_a_set_takes_no_images(tmp_path):
+def test_images_cannot_be_added_to_a_set(tmp_path):
     settings = ServerSettings(writable=tmp_path, token=TOKEN)
     with pytest.raises(ConfigError, match="a bank set accepts no uploads"):
         serve(tmp_path, None, settings, None, RuntimeSettings(), SILENT)

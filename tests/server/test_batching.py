@@ -1,4 +1,4 @@
-"""Batches of what waits: their size, their errors, and what nobody waits for any longer."""
+"""Batches of waiting items: their size, their errors, and items that nobody waits for any more."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def batcher(work):
     made.close()
 
 
-def test_what_waits_is_done_together_in_its_order(batcher, work):
+def test_waiting_items_are_processed_together_in_order(batcher, work):
     assert asyncio.run(answers(batcher, work, range(1, 9))) == [2 * item for item in range(1, 9)]
     assert [*itertools.chain(*work.lists)] == [*range(1, 9)]
     assert [len(one) for one in work.lists[1:]] in ([3, 3, 1], [3, 3], [3, 2])  # after the first
@@ -61,7 +61,7 @@ def test_an_item_that_fails_fails_alone(batcher, work):
     assert isinstance(found[2], ZeroDivisionError)
 
 
-def test_nothing_is_done_for_who_gave_up(batcher, work):
+def test_items_that_nobody_waits_for_are_not_processed(batcher, work):
     found = asyncio.run(answers(batcher, work, [1, 2, 3, 4, 5, 6], n_given_up=2))
     assert found[:4] == [2, 4, 6, 8]
     assert all(isinstance(one, asyncio.CancelledError) for one in found[4:])

@@ -141,7 +141,7 @@ def test_a_client_that_does_not_read_is_let_go(tmp_path):
         assert 0 < len(received(connection)) < 1500 * 1500 * 3
 
 
-def test_what_is_no_http_is_refused(address):
+def test_requests_that_are_not_http_are_refused(address):
     for request in (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET\r\n\r\n", b"\r\n" * 9):
         with socket.create_connection(address) as connection:
             connection.sendall(request)

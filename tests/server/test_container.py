@@ -54,7 +54,7 @@ def test_the_distribution_for_cpus_differs_in_one_package_alone(tmp_path):
 
 
 def lines_of_the_container(instruction: str) -> list[str]:
-    """Those of one instruction, such as RUN, in the first stage of the Containerfile."""
+    """Lines of one instruction, such as RUN, in the first stage of the Containerfile."""
     text = (ROOT / "packaging" / "Containerfile").read_text(encoding="utf-8")
     stage = text.replace("\\\n", "").split("\nFROM ")[1]
     return re.findall(rf"^{instruction} (.*)$", stage, re.MULTILINE)
@@ -76,7 +76,7 @@ def test_the_container_gets_all_that_its_build_reads():
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_lines_of_the_container_make_a_server(tmp_path):
-    """As they are, but for the folder; this takes minutes, and asks the package index."""
+    """They run unchanged except for the folder; this takes minutes, and needs the package index."""
     tree, place = tmp_path / "src", tmp_path / "hashkit"
     tree.mkdir()
     for name in copied_names():

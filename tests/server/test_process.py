@@ -38,7 +38,7 @@ def post(address, path, body, **headers):
         connection.close()
 
 
-def test_a_stop_ends_what_was_begun(tmp_path):
+def test_a_stop_completes_requests_that_have_begun(tmp_path):
     bank = make_album(tmp_path, 2)
     command = [sys.executable, "-c", START, "serve", "--bank", str(bank), "--port", "0"]
     with subprocess.Popen(
@@ -111,7 +111,7 @@ def test_a_kill_loses_nothing_that_was_answered(tmp_path):
         assert set(answered) <= set(opened.names)
 
 
-def test_what_a_start_refuses_in_one_line(tmp_path, monkeypatch):
+def test_a_start_with_wrong_options_is_a_one_line_error(tmp_path, monkeypatch):
     bank = make_album(tmp_path, 1)
     monkeypatch.delenv("HASHKIT_TOKEN", raising=False)
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -1,4 +1,4 @@
-"""What a server gives to nobody, and what nobody can keep it from doing."""
+"""What a server gives to nobody, and how it keeps answering whatever a client does."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def bank(tmp_path):
 
 @pytest.fixture(scope="module")
 def same_bank(tmp_path_factory):
-    """For tests that change nothing."""
+    """A bank for tests that change nothing."""
     return make_album(tmp_path_factory.mktemp("served"), 3)
 
 
 def hostile_bank(tmp_path, names):
-    """A bank with names of one's own."""
+    """A bank with the given names."""
     root = tmp_path / "album"
     source = BankSource("album", str(root), "", "all", None, len(names), hash_names(names, None))
     with hashkit.Bank.open(tmp_path / "album.h5") as opened:

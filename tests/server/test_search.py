@@ -106,7 +106,7 @@ REFUSED = [
 ]
 
 
-def test_what_is_wrong_is_refused_in_one_line(client):
+def test_wrong_requests_are_refused_in_one_line(client):
     for query, body, headers, status, words in REFUSED:
         answer = client.post(f"/search{query}", content=body, headers=headers)
         case = (query, body[:40], answer.text)
@@ -126,7 +126,7 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(client):
     assert answer.json() == {"error": "the image has more than the 1,500 pixels that are allowed"}
 
 
-def test_what_there_is_and_what_there_is_not(client):
+def test_facts_rows_and_missing_addresses(client):
     about = client.get("/about").json()
     assert (about["title"], about["rows"], about["bits"]) == ("album", 5, 64)
     assert (about["writable"], about["max_k"], about["max_bytes"]) == (False, 4, 200_000)
@@ -138,7 +138,7 @@ def test_what_there_is_and_what_there_is_not(client):
     assert client.get("/rows?n=2&turn=1").json()["rows"][0]["row"] == 1
 
 
-def test_the_page_and_the_description(client):
+def test_the_page_and_the_description_of_the_api(client):
     assert "<title>" in client.get("/").text
     assert client.get("/page/page.js").headers["content-type"].startswith("text/javascript")
     assert client.get("/page/settings.json").json()["backend"] == "server"
@@ -153,7 +153,7 @@ def test_the_page_and_the_description(client):
     } == known - undescribed
 
 
-def test_what_is_counted(client):
+def test_requests_and_rows_are_counted(client):
     client.post("/search", content=picture(0))
     assert client.request("MADE-UP", "/about").status_code == 405
     text = client.get("/metrics").text
@@ -169,7 +169,7 @@ def test_the_names_of_the_answer_fit_every_client(client):
     assert json.loads(answer.content)["hits"]
 
 
-def test_a_broken_logit_is_no_answer(bank, monkeypatch):
+def test_a_logit_that_is_not_finite_is_an_error_of_the_server(bank, monkeypatch):
     with client_of(bank) as client:
         monkeypatch.setattr(
             type(encoder()),

@@ -138,7 +138,7 @@ def test_a_folder_that_is_gone_or_became_a_link_takes_and_loses_nothing(tmp_path
     assert names(bank) == ["0.png", "2.png", "sub/1.png", "x.png"]
 
 
-def test_names_that_some_system_does_not_tell_apart_are_one_name(tmp_path, bank):
+def test_names_that_some_systems_do_not_tell_apart_are_one_name(tmp_path, bank):
     album = tmp_path / "album"
     with client_of(bank, writable=album) as client:
 
@@ -166,7 +166,7 @@ def httpx_quoted(name):
     return quote(name, safe="")
 
 
-def test_who_may_write(tmp_path, bank):
+def test_only_clients_with_the_token_may_write(tmp_path, bank):
     with client_of(bank, writable=tmp_path / "album") as client:
         for given in ({}, {"Authorization": "Bearer x"}, {"Authorization": f"Basic {TOKEN}"}):
             for method, path in (("POST", "/images?name=x.png"), ("DELETE", "/images/0.png")):
@@ -181,7 +181,7 @@ def test_who_may_write(tmp_path, bank):
 
 
 @pytest.mark.end_to_end
-def test_what_cannot_be_used_leaves_nothing(tmp_path, bank):
+def test_an_upload_that_cannot_be_used_leaves_nothing(tmp_path, bank):
     before = sorted(tmp_path.rglob("*"))
     limits = ServerLimits(max_bytes=5_000)
     with client_of(bank, writable=tmp_path / "album", limits=limits) as client:
@@ -206,7 +206,7 @@ def test_a_bank_that_cannot_be_written_leaves_no_file(tmp_path, bank, monkeypatc
 
 
 @pytest.mark.end_to_end
-def test_the_next_start_adds_what_a_killed_one_left(tmp_path, bank):
+def test_the_next_start_adds_uploads_that_a_killed_server_left(tmp_path, bank):
     album = tmp_path / "album"
     (album / "late.png").write_bytes(picture(7))
     (album / "broken.png").write_bytes(b"no image")
@@ -248,7 +248,7 @@ def test_uploads_are_labelled_as_the_bank_labels(tmp_path):
         assert {hit["name"] for hit in found} == {"dog/1.png", "dog/new.png"}
 
 
-def test_a_server_holds_the_bank(tmp_path, bank):
+def test_a_server_locks_the_bank(tmp_path, bank):
     with client_of(bank, writable=tmp_path / "album"), pytest.raises(BankLockedError):
         BankEditor.open(bank)
     BankEditor.open(bank).close()

@@ -7,6 +7,6 @@ import pytest
 
 @pytest.fixture(scope="session")
 def timm_and_torchvision():
-    """Imported here, because it takes seconds that collecting the tests should not cost."""
+    """Imported here, so that collecting the tests does not take seconds longer."""
     pytest.importorskip("timm")
     pytest.importorskip("torchvision")

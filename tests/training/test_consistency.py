@@ -60,7 +60,7 @@ def test_probabilities_are_sharp_enough_for_a_threshold_of_ninety_five_percent()
 
 @pytest.mark.parametrize("name", [name for name, one in LOSSES.items() if one.has_centres])
 def test_a_code_is_nearest_to_the_class_that_its_loss_teaches(name):
-    """The cosines of a loss are to the codes that its gradient leads to."""
+    """A loss computes cosines to the codes that its gradient leads to."""
     torch.manual_seed(0)
     loss = build_loss(name, Task(24, 5), {})
     labels = torch.arange(5)

@@ -33,7 +33,7 @@ def test_the_distance_matches_plain_numpy_and_its_gradient():
 
 
 @pytest.mark.end_to_end
-def test_it_keeps_similarities_of_features_that_the_labels_say_nothing_about(tmp_path):
+def test_distillation_keeps_similarities_that_the_labels_do_not_have(tmp_path):
     rng = np.random.default_rng(0)
     values = rng.normal(size=(120, 12)).astype(np.float32) + 5
     rows = np.arange(120)

@@ -1,4 +1,4 @@
-"""Loggers: what they get, what becomes of their faults, and the programs that they write for."""
+"""Loggers: what they get, how their errors are handled, and the programs that they write for."""
 
 from __future__ import annotations
 

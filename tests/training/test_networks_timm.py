@@ -85,7 +85,7 @@ def hub_cache(monkeypatch, tmp_path):
     return tmp_path
 
 
-def test_timm_weights_that_cannot_be_downloaded_give_one_line(hub_cache):
+def test_timm_weights_that_cannot_be_downloaded_are_a_one_line_error(hub_cache):
     with pytest.raises(ModelError, match=r"weights of timm:test_resnet .*huggingface.co/") as error:
         build("timm:test_resnet", pretrained=True)
     assert "HF_HOME" in str(error.value)

@@ -44,7 +44,7 @@ def test_torchvision_weights_in_the_cache_are_loaded(torch_home):
         assert torch.equal(whole.fc(network(images)), whole(images))
 
 
-def test_torchvision_weights_that_cannot_be_downloaded_give_one_line(torch_home):
+def test_torchvision_weights_that_cannot_be_downloaded_are_a_one_line_error(torch_home):
     with pytest.raises(ModelError, match=r"resnet18-\w+.pth .*no network") as error:
         build("torchvision:resnet18", pretrained=True)
     assert f"{torch_home}, or train from scratch with `pretrained=False`" in str(error.value)

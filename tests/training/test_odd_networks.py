@@ -172,7 +172,7 @@ def test_a_layer_that_is_used_later_goes_on_without_momentum(tmp_path, monkeypat
     assert set(late) <= set(second.optimiser)
 
 
-def test_a_momentum_that_should_be_there_is_missed(tmp_path, monkeypatch) -> None:
+def test_a_snapshot_of_a_network_with_other_layers_is_refused(tmp_path, monkeypatch) -> None:
     add(monkeypatch, Unused)
     config = settings(network="odd", steps=8)
     one = trainer(config, digit_data(config), tmp_path / "run")

@@ -108,7 +108,7 @@ def test_a_function_a_module_and_a_loss_give_the_same_value(own):
         ("detached", r"not float32 \[\] that needs no gradient"),
     ],
 )
-def test_a_loss_that_cannot_be_learned_from_is_one_line(own, name, message):
+def test_a_loss_that_cannot_be_learned_from_is_a_one_line_error(own, name, message):
     with pytest.raises(TrainingError, match=message) as caught:
         call(own + name)
     assert "\n" not in str(caught.value)
@@ -123,7 +123,7 @@ def test_a_loss_that_cannot_be_learned_from_is_one_line(own, name, message):
         ("NeedsMore", "is made with no arguments; the call failed: .*n_classes"),
     ],
 )
-def test_what_is_no_loss_is_refused(own, name, message):
+def test_objects_that_are_not_losses_are_refused(own, name, message):
     with pytest.raises(ConfigError, match=message):
         build_loss(own + name, TASK, {})
     for plain in ("pull", "Centres"):

@@ -167,7 +167,7 @@ def test_a_hashkit_network_is_not_wrapped(tmp_path):
         ("fixed_wrong", r"`input_size` must be \(height, width\) in pixels, not 'large'"),
     ],
 )
-def test_invalid_own_networks_give_one_line(own, name, message):
+def test_invalid_own_networks_are_a_one_line_error(own, name, message):
     with pytest.raises(ConfigError, match=message) as error:
         build(own(name))
     assert is_one_line(error)
@@ -182,7 +182,7 @@ def test_invalid_own_networks_give_one_line(own, name, message):
         ("net = lambda: nn.Linear(5, 5)", r"must take images float .*\[2, 3, 64, 64\] it failed: "),
     ],
 )
-def test_own_files_that_fail_give_one_line(tmp_path, text, message):
+def test_own_files_that_fail_are_a_one_line_error(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message) as error:
         build(f"module:{write(tmp_path, text)}:net")
     assert is_one_line(error)
@@ -197,7 +197,7 @@ def test_own_files_that_fail_give_one_line(tmp_path, text, message):
         ("module", "unknown network 'module'; known: .*module:NAME"),
     ],
 )
-def test_invalid_names_of_own_networks_give_one_line(name, message):
+def test_invalid_names_of_own_networks_are_a_one_line_error(name, message):
     with pytest.raises(ConfigError, match=message) as error:
         build(name)
     assert is_one_line(error)

@@ -58,7 +58,7 @@ def test_operations_are_those_of_torchvision(index, policy):
                 assert differences.max() == 0
 
 
-def test_trivial_draws_every_operation_and_strength_alike():
+def test_trivial_draws_every_operation_and_strength_equally_often():
     operations, strengths = drawn(POLICIES["trivial"], 28_000)
     assert operations.shape == strengths.shape == (28_000, 1)
     counts = torch.bincount(operations[:, 0])

@@ -185,7 +185,7 @@ class ExplodingLoss(TripletRankingLoss):
         return LossValue(loss.value * self.factor, loss.active)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_with_one_line(tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_the_run_with_a_one_line_error(tmp_path, monkeypatch):
     add_loss(monkeypatch, "exploding", ExplodingLoss)
     config = settings(loss="exploding", snapshot_steps=1, display_steps=1)
     one = trainer(config, digit_data(config), tmp_path / "run")

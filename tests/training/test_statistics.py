@@ -184,7 +184,7 @@ def saved_logits(path, data) -> np.ndarray:
 
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("changes", [{}, {"lengths": (12, 5)}, {"freeze": -1}, {"freeze": 1}])
-def test_every_checkpoint_of_a_training_has_them(tmp_path, changes) -> None:
+def test_every_checkpoint_of_a_training_has_standardised_logits(tmp_path, changes) -> None:
     config = settings(keep_snapshots=0, **changes)
     data = digit_data(config)
     one = trainer(config, data, tmp_path / "run")

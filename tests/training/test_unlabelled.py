@@ -68,7 +68,7 @@ def test_fewer_images_than_a_step_wants_are_all_in_every_step():
 
 
 @pytest.mark.end_to_end
-def test_a_stopped_run_resumes_to_the_same_bytes_and_tells_the_confident_share(tmp_path):
+def test_a_stopped_run_resumes_to_the_same_bytes_and_reports_the_confident_share(tmp_path):
     config = few_labels(lengths=(12, 5), keep_snapshots=1)
     data = data_of(config)
     reports = []
@@ -85,7 +85,7 @@ def test_a_stopped_run_resumes_to_the_same_bytes_and_tells_the_confident_share(t
 
 
 @pytest.mark.end_to_end
-def test_unlabelled_images_change_the_weights_and_are_told_of_only_where_there_are_some(tmp_path):
+def test_unlabelled_images_change_the_weights_and_are_reported_only_if_there_are_any(tmp_path):
     config = few_labels()
     data = data_of(config)
     alone = dataclasses.replace(config, unlabelled_ratio=0)

@@ -42,7 +42,7 @@ class Service:
         newest = self.bank.reload()
         self.n_states += newest is not self.bank
         self.bank = newest
-        bank = self.bank  # of whichever thread was last
+        bank = self.bank  # set by whichever thread came last
         row = int(rng.integers(len(bank)))
         query = np.array(bank.codes[row : row + 1])
         found = hashkit.search(query, bank, top_k=min(5, len(bank) - bank.n_deleted), n_threads=2)

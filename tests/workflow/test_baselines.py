@@ -47,7 +47,7 @@ def make_run(folder: Path, spec: DataSpec, model: Path | None = None) -> Run:
 
 
 def pair(_name, query, database):
-    """In place of a measure: the codes that it was given."""
+    """Return the codes in place of measurements."""
     return query, database
 
 
@@ -206,7 +206,7 @@ class _Failing:
         return self._encoder.run(pixels)
 
 
-def test_an_interrupted_pass_goes_on_where_it_stopped(finished, tmp_path, monkeypatch):
+def test_an_interrupted_pass_continues_where_it_stopped(finished, tmp_path, monkeypatch):
     monkeypatch.setattr("hashkit.workflow.baseline_features._ROWS_PER_BLOCK", 100)
     images, encoder = open_digits(), Encoder.load(finished[0].model_path, "cpu")
     rows = np.arange(3, 803)
@@ -328,7 +328,7 @@ def test_other_features_take_the_place_of_pixels(run):
     features = Brightness(images, (8, 8), "crop-bilinear")
     ((name, (queries, _)),) = baseline_reports(run, pair, methods=("lsh",), features=features)
     assert name == "LSH on brightness"
-    assert len(np.unique(queries.codes, axis=0)) == 2  # one number has two sides
+    assert len(np.unique(queries.codes, axis=0)) == 2  # one number is above or below its threshold
 
 
 def test_an_unknown_method_is_refused_before_anything_is_computed(tmp_path):

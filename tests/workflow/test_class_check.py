@@ -40,7 +40,7 @@ def _notes(images: ImageSet, settings: dict[str, str] | None = None) -> str:
     return notes.text
 
 
-def test_classes_that_images_show_are_one_line_with_the_recipe_that_fits(images: ImageSet) -> None:
+def test_classes_that_images_show_give_a_note_with_the_recipe_that_fits(images: ImageSet) -> None:
     text = _notes(images)
     assert re.fullmatch(
         r"set: a frozen network finds the class of \.[89]\d of 23 images \(\.[45]\d by chance\); "
@@ -61,7 +61,7 @@ def test_classes_that_images_do_not_show_are_a_warning(images: ImageSet) -> None
 
 
 @pytest.mark.parametrize("settings", [{"recipe": "best"}, {"loss": "csq"}, {"network": "dnnh"}])
-def test_who_names_a_recipe_loss_or_network_is_asked_nothing(
+def test_classes_are_not_checked_if_recipe_loss_or_network_is_given(
     images: ImageSet, settings: dict[str, str]
 ) -> None:
     assert _notes(images, settings) == ""

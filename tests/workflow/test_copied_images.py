@@ -1,4 +1,4 @@
-"""Images that a bank has already, by their content, are not written again in silence."""
+"""Images whose content a bank already has are not written again without a message."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_an_image_that_moved_within_its_folder_is_counted(album, bank, encoder):
     assert "(for example moved.png in row 0)" in notes
 
 
-def test_new_images_and_deleted_ones_are_added_without_a_word(album, bank, encoder):
+def test_new_images_and_deleted_ones_are_added_without_a_note(album, bank, encoder):
     other = album.with_name("other")
     draw(other / "0.png", 20)
     assert "already, by their content" not in append(other, encoder, bank)[1]

@@ -62,7 +62,7 @@ def test_a_folder_without_labels_becomes_a_model(loss: str) -> None:
     assert len(bank) == 90
 
 
-def test_the_recipe_is_chosen_and_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_recipe_is_chosen_and_named(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     settings = {name: value for name, value in QUICK.items() if name != "network"}
     run = hashkit.train("photos", name="a", **settings)
@@ -191,7 +191,9 @@ def test_settings_of_images_are_refused() -> None:
     assert not list(Path("runs").glob("*/config.json"))
 
 
-def test_a_few_images_get_a_method_that_fits_them(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_few_images_get_a_method_that_can_be_fitted_to_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level("INFO")
     run = hashkit.train("photos", recipe="unlabelled", n_queries=70, **QUICK | {"bits": 12})
     assert json.loads(run.config_path.read_text())["training"]["loss"] == "lsh"
@@ -322,7 +324,7 @@ def test_a_training_without_one_usable_image_leaves_no_run(strict: bool) -> None
     assert not Path("runs/a").exists()
 
 
-def test_a_head_that_starts_as_itq_becomes_a_model_and_goes_on_where_it_stopped() -> None:
+def test_a_head_that_starts_as_itq_becomes_a_model_and_continues_where_it_stopped() -> None:
     settings = QUICK | {"recipe": "open", "bits": (4, 6), "batch_size": 20, "steps": 5}
     whole = hashkit.train("classes", name="whole", **settings)
     calls = iter(range(100))

@@ -194,7 +194,7 @@ def test_an_interrupted_append_is_continued(append_again, album, bank, encoder):
     assert append(album, encoder, bank)[0] == names_of(bank)
 
 
-def test_an_interrupted_append_of_a_folder_that_changed_again_goes_on(album, bank, encoder):
+def test_an_interrupted_append_of_a_folder_that_changed_again_is_continued(album, bank, encoder):
     for seed in range(6, 12):
         draw(album / f"new{seed}.png", seed)
     interrupted(album, bank, encoder)
@@ -254,7 +254,7 @@ def test_labels_that_changed_are_refused(tmp_path, encoder):
         append(listed, encoder, path, data_root=root)
 
 
-def test_a_list_of_faults_that_does_not_match_is_no_guess(album, encoder):
+def test_a_list_of_faults_that_does_not_match_is_an_error(album, encoder):
     (album / "bad.png").write_bytes(b"no image")
     bank = album.parent / "bank.h5"
     hashkit.encode(album, encoder, bank)

@@ -68,7 +68,7 @@ def test_evaluate_says_which_queries_look_like_images_of_the_database(
     (example,) = part["examples"]
     assert (example["query"], example["image"]) == ("0.png", "4.png")
     assert example["distance"] <= 12
-    # A collection that is queries and database at once: an image is no leak of itself.
+    # A collection that is both queries and database: an image is not a leak of itself.
     with hashkit.Bank.open(tmp_path / "d.h5") as bank:
         assert leaks_of_subject(Subject("d", bank, [bank]), None, SILENT).found == ()
     codes = hashkit.CodeSet(np.zeros((2, 1), np.uint8), 8)

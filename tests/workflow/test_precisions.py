@@ -1,4 +1,4 @@
-"""Tests of what is said about a model in another precision."""
+"""What is reported about a model in another precision."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from hashkit.workflow.reporter import NoteList
         (1.1, "keep the fp32 model here"),
     ],
 )
-def test_speed_and_its_use_are_told(speed, advice):
+def test_speed_is_reported_with_advice(speed, advice):
     agreement = Agreement(9, 9, 48, 1.0, 0.1, 0.1, 0.1, 0.0, 0, 0, None, None, 0.9, "CPU")
     report = PrecisionReport(
         Path("a/model-int8.onnx"), "int8", 10, 40, "0", "1", ("c",), ("d",), agreement,

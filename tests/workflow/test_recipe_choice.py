@@ -25,7 +25,7 @@ from hashkit.workflow.reporter import SILENT
         ("cats", "backup", "2021"),
     ],
 )
-def test_folders_that_say_when_images_arrived(names: tuple[str, ...]) -> None:
+def test_folders_named_by_date_or_origin_are_not_classes(names: tuple[str, ...]) -> None:
     assert odd_class_names(names)
 
 
@@ -41,7 +41,7 @@ def test_folders_that_say_when_images_arrived(names: tuple[str, ...]) -> None:
         (*(f"class{number}" for number in range(20)), "misc"),
     ],
 )
-def test_classes(names: tuple[str, ...]) -> None:
+def test_folders_with_other_names_are_classes(names: tuple[str, ...]) -> None:
     assert odd_class_names(names) == []
 
 

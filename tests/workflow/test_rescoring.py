@@ -173,7 +173,7 @@ def test_the_report_has_the_metrics_beside_its_own() -> None:
 
 
 @looped("value", [0, -1, 1.5, 2**63])
-def test_other_numbers_are_refused(value: Any) -> None:
+def test_other_values_of_oversample_are_refused(value: Any) -> None:
     (database, _), (queries, logits) = made(0), made(1, 6)
     report = evaluate(queries, database)
     with pytest.raises(ConfigError, match="`oversample` must be"):

@@ -100,7 +100,7 @@ def test_shards_are_made_in_any_order_and_the_manifest_last(album, out, encoder)
     assert sorted(path.name for path in out.iterdir()) == files
 
 
-def test_an_interrupted_shard_goes_on_where_it_stopped(album, out, encoder):
+def test_an_interrupted_shard_continues_where_it_stopped(album, out, encoder):
     plan_shards(ImagesToShard(album), 1, out, encoder, OPTIONS)
 
     def interrupt(progress):
@@ -146,7 +146,7 @@ def test_shards_may_be_empty(out, encoder, tmp_path):
     assert json.loads((out / "bankset.json").read_text())["n_rows"] == 1
 
 
-def test_what_planned_another_set_is_refused(album, out, encoder, tmp_path):
+def test_arguments_that_differ_from_the_plan_are_refused(album, out, encoder, tmp_path):
     listed = tmp_path / "list.txt"
     listed.write_text("".join(f"album/bee/{n}.png\n" for n in (0, 3, 6)))
     wanted = ImagesToShard(listed)

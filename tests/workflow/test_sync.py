@@ -57,7 +57,7 @@ def path(album):
 
 @pytest.fixture
 def dies(monkeypatch):
-    """Let the encoder be interrupted after so many batches; 0 for never."""
+    """Let the encoder be interrupted after this many batches; 0 for never."""
     run, left = Encoder.run, [0]
 
     def dying(self, pixels):
@@ -87,7 +87,7 @@ def is_right(album, path, encoder):
     return live(path) == {name: code.tobytes() for name, code in zip(names, codes, strict=True)}
 
 
-def test_copies_are_not_said_to_be_encoded(album, encoder, sync):
+def test_copies_are_not_reported_as_encoded(album, encoder, sync):
     sync()
     shutil.copy(album / "3.png", album / "copy.png")
     notes = Kept()
@@ -133,7 +133,9 @@ def test_only_a_checksum_notices_a_file_of_the_same_size_and_time(album, path, s
     assert live(path)["0.ppm"] == encoder.encode(album / "1.ppm").tobytes()
 
 
-def test_what_comes_back_is_found_again_and_what_a_user_deleted_is_not(album, path, sync):
+def test_a_file_that_comes_back_is_added_again_but_a_row_that_a_user_deleted_is_not(
+    album, path, sync
+):
     sync()
     (album / "0.png").rename(album.parent / "away.png")
     assert sync() == ({"removed": 1, "unchanged": 4}, 0)
@@ -214,7 +216,7 @@ def test_files_that_vanish_or_grow_while_they_are_read_are_faults(
     assert is_right(album, path, encoder)
 
 
-def test_an_interrupted_sync_keeps_its_rows_and_goes_on(album, path, sync, encoder, dies):
+def test_an_interrupted_sync_keeps_its_rows_and_continues(album, path, sync, encoder, dies):
     for seed in range(5, 30):
         draw(album / f"{seed}.png", seed)
     dies(3)
@@ -254,7 +256,7 @@ def test_another_model_replaces_the_bank_at_the_end(album, path, sync, tmp_path,
 
 @pytest.mark.parametrize("has_files", [True, False])
 def test_a_bank_of_encode_is_taken_over(album, path, sync, encoder, dies, has_files):
-    """One that keeps nothing of its files is made again: it is unknown if they have changed."""
+    """A bank that stores nothing about its files is made again, as they may have changed."""
     bank = hashkit.encode(album, encoder, album.parent / "encoded.h5")
     header = bank.header
     if has_files:
@@ -306,7 +308,7 @@ def test_banks_of_something_else_are_refused(album, sync, encoder, tmp_path):
         sync(two)
 
 
-def test_a_bank_is_no_image_and_what_follows_a_folder_is_not_replaced_in_silence(
+def test_a_bank_never_replaces_an_image_and_a_synced_one_is_replaced_with_a_warning(
     album, path, sync, encoder, tmp_path
 ):
     Image.new("RGB", (4, 4)).save(tmp_path / "mine.webp")

@@ -93,7 +93,7 @@ def test_a_row_that_a_user_deleted_stays_deleted_and_one_of_a_removed_file_comes
 
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("n_commits", [1, 2, 4])
-def test_a_sync_that_is_killed_leaves_a_set_that_opens_and_goes_on(
+def test_a_sync_that_is_killed_leaves_a_set_that_opens_and_can_be_continued(
     album, folder, encoder, monkeypatch, n_commits
 ):
     change(album)

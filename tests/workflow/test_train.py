@@ -54,7 +54,7 @@ def run(trained, tmp_path, monkeypatch):
 
 
 def check_all_commands(path: Path, network: str = "") -> None:
-    """Run every command that takes a run folder on one, of a network that must be named again."""
+    """Run every command that takes a run folder on one; ``network`` is the flag for its network."""
     commands = (
         f"export --onnx {network}",
         "encode",
@@ -108,7 +108,7 @@ def test_without_a_reporter_notes_are_logged(tmp_path, caplog, capfd):
 
 
 @pytest.mark.end_to_end
-def test_a_training_stops_when_it_is_asked_to_and_resume_goes_on(tmp_path):
+def test_a_training_stops_when_it_is_asked_to_and_can_be_resumed(tmp_path):
     asked = []
     run = train(
         name="a",

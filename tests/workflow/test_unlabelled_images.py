@@ -81,7 +81,7 @@ def test_a_protocol_gives_its_own_and_a_list_the_images_without_a_label() -> Non
     assert "of per-class-unlabelled are not used" in notes.text
 
 
-def test_unlabelled_images_that_are_not_there_or_not_used_are_one_line(folders: Path) -> None:
+def test_unlabelled_images_that_are_missing_or_not_used_are_a_one_line_error(folders: Path) -> None:
     images = open_image_folder(folders / "classes")
     split = make_split(images, "per-class")
     with pytest.raises(ConfigError, match="learns from images without labels too, found none: nam"):

@@ -80,7 +80,7 @@ def test_a_bank_of_an_old_version_is_checked_for_its_values_only(tmp_path, monke
     assert "labels from -1 to 2, found -5" in fault.message
 
 
-def test_an_incomplete_bank_is_no_fault(tmp_path):
+def test_an_incomplete_bank_is_not_a_fault(tmp_path):
     BankWriter.create(tmp_path / "bank.h5", make_header(), n_rows=3, n_name_bytes=3).close()
     found = only(tmp_path / "bank.h5")
     assert found.faults == ()

@@ -321,11 +321,11 @@ class BankFile:
     def _checksums_for(self, other: BankFile, block: int) -> tuple[int, ...]:
         start, stop = block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, self.committed.n_rows)
         if self._checksums is None:
-            own = self._checksums_of(start, stop, self.committed)
+            checksums = self._checksums_of(start, stop, self.committed)
         else:
-            own = self._stored_checksums(block)
+            checksums = self._stored_checksums(block)
         added = [name for name in other._columns if name not in self._columns]
-        found = dict(zip(self._columns, own, strict=True))
+        found = dict(zip(self._columns, checksums, strict=True))
         computed = other._checksums_of(start, stop, self.committed, added)
         found.update(zip(added, computed, strict=True))
         return tuple(found[name] for name in other._columns)

@@ -19,7 +19,7 @@ __all__ = ["Commit", "read_commit", "read_deleted", "read_tail"]
 
 _RECORDS: Final = {version: struct.Struct(f"<{n}Q") for version, n in COMMIT_WORDS.items()}
 _TRIES: Final = 50
-_IMPOSSIBLE: Final = 2**63
+_IMPOSSIBLE_COUNT: Final = 2**63
 """Far above any real count of images or changes; a larger count could not be incremented."""
 
 
@@ -188,7 +188,7 @@ def _check_commit(file: BinaryIO, layout: Layout, commit: Commit, path: Path) ->
             f"{path}: damaged: {commit.n_deleted} of {commit.n_rows} rows are marked as deleted"
         )
     counts = (commit.n_consumed, commit.deletion_generation, commit.row_generation)
-    if max(counts) >= _IMPOSSIBLE:
+    if max(counts) >= _IMPOSSIBLE_COUNT:
         raise BankError(f"{path}: damaged: the commit record has a count of {max(counts)}")
     end = 0
     if commit.n_rows and layout.header.has_names:

@@ -26,14 +26,14 @@ _HOW_TO_FIX: Final = "write another file, or replace this one with `overwrite=Tr
 USE_ITS_MODEL: Final = "give the model that made the bank"
 """What to do about a mismatch when rows are added to a bank that is to be kept."""
 
-_FIXED: Final = {
+_FIXED_FACTS: Final = {
     "n_bits": "codes of this many bits:",
     "model_sha256": "codes of",
     "precision": "codes computed in",
     "label_kind": "labels of the kind",
     "class_names": "the classes",
 }
-_LIST: Final = {
+_LIST_FACTS: Final = {
     "dataset": "images of",
     "root": "images below",
     "protocol": "a split by the protocol",
@@ -83,7 +83,7 @@ def check_model(
     BankMismatchError
         If one of them differs.
     """
-    for name, what in _FIXED.items():
+    for name, what in _FIXED_FACTS.items():
         wanted, there = getattr(expected, name), getattr(found, name)
         if name == "model_sha256" and wanted != there:
             wanted, there = shown_sha256(wanted), shown_sha256(there)
@@ -102,7 +102,7 @@ def check_source(path: Path, expected: BankSource | None, found: BankSource | No
         known = ["no" if source is None else "yes" for source in (expected, found)]
         _compare(path, "a known image list:", *known)
     elif not expected.is_same_list(found):
-        for name, what in _LIST.items():
+        for name, what in _LIST_FACTS.items():
             _compare(path, what, getattr(expected, name), getattr(found, name))
 
 

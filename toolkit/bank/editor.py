@@ -213,7 +213,7 @@ class BankEditor:
             self._file.rebuild(
                 dataclasses.replace(layout.header, source=source),
                 (source,),
-                *_room(before, layout.header),
+                *_capacity(before, layout.header),
                 dataclasses.replace(before, n_consumed=n_consumed),
             )
 
@@ -283,20 +283,20 @@ class BankEditor:
                 f"{self.path}: expected codes with names, labels and files, found none: give "
                 "`codes` too"
             )
-        bitmap = self._marked(deleted, n_new)
+        bitmap = self._bitmap_with_marks(deleted, n_new)
         if not n_new and bitmap is None:
             return range(before.n_rows, before.n_rows)
         sources = self.sources
         if n_new and source and not (sources and sources[-1].n_images is None):
             header, sources = dataclasses.replace(header, source=source), (*sources, source)
         before = self._prepare(header, sources, n_new, columns, has_deleted=bitmap is not None)
-        after = _followed(before, sources, n_new, columns)
+        after = _commit_after(before, sources, n_new, columns)
         if n_new:
             self._file.write(columns, before)
         self._file.commit(after, bitmap)
         return range(before.n_rows, after.n_rows)
 
-    def _marked(self, deleted: ArrayLike, n_new: int) -> NDArray[np.uint8] | None:
+    def _bitmap_with_marks(self, deleted: ArrayLike, n_new: int) -> NDArray[np.uint8] | None:
         """The bitmap with more rows marked, and room for new ones; None if it stays as it is."""
         rows = row_numbers(deleted, self.n_rows, str(self.path))
         if not len(rows):
@@ -323,11 +323,11 @@ class BankEditor:
             version = FORMAT_VERSION
         if len(sources) > len(layout.sources):
             before = dataclasses.replace(before, n_consumed=0)
-        after = _followed(before, sources, n_new, columns)
+        after = _commit_after(before, sources, n_new, columns)
         has_room = after.n_rows <= layout.n_rows and after.n_name_bytes <= layout.n_name_bytes
         is_same = (version, sources) == (layout.format_version, layout.sources) and has_columns
         if not (has_room and is_same):
-            self._file.rebuild(header, sources, *_room(after, header), before, version)
+            self._file.rebuild(header, sources, *_capacity(after, header), before, version)
         return self._file.committed
 
     def _check_file(self, file: BankFile) -> None:
@@ -339,7 +339,7 @@ class BankEditor:
             raise BankError(f"{self.path}: this editor is closed; open the bank again")
 
 
-def _followed(
+def _commit_after(
     before: Commit, sources: tuple[BankSource, ...], n_rows: int, columns: Mapping[str, bytes]
 ) -> Commit:
     """The commit after more rows; a last list of known length is complete and does not grow."""
@@ -353,7 +353,7 @@ def _followed(
     )
 
 
-def _room(needed: Commit, header: BankHeader) -> tuple[int, int]:
+def _capacity(needed: Commit, header: BankHeader) -> tuple[int, int]:
     """Rows and bytes of names to make room for: enough for many small changes without a copy."""
     n_rows = max(_LEAST_ROWS, int(needed.n_rows * _GROWTH))
     n_name_bytes = max(_LEAST_NAME_BYTES, int(needed.n_name_bytes * _GROWTH))

@@ -61,7 +61,7 @@ def check_heaps(file: BinaryIO, hdf5: h5py.File, n_bytes: int, path: Path) -> No
         If it cannot.
     """
     n_left = _MOST_BYTES
-    for first, last in _between(_extents(hdf5), n_bytes):
+    for first, last in _outside_datasets(_extents(hdf5), n_bytes):
         size = min(last - first, n_left)
         n_left -= size
         file.seek(first)
@@ -96,7 +96,7 @@ def _extents(hdf5: h5py.File) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def _between(datasets: list[tuple[int, int]], n_bytes: int) -> Iterator[tuple[int, int]]:
+def _outside_datasets(datasets: list[tuple[int, int]], n_bytes: int) -> Iterator[tuple[int, int]]:
     """The parts of a file that belong to no dataset."""
     position = 0
     for first, last in datasets:

@@ -320,9 +320,9 @@ class Bank:
             return codes_digest(self.codes[:n_rows], self.n_bits)
         columns, n_whole = checksum_columns(self.header), n_rows // BLOCK_ROWS
         stored = self._bytes("checksums", 0, 4 * n_whole * len(columns)).view("<u4")
-        own = stored.reshape(n_whole, len(columns))[:, columns.index("codes")]
-        rest = zlib.crc32(self.codes[n_whole * BLOCK_ROWS : n_rows].data)
-        return rows_digest(self.n_bits, n_rows, [*own.tolist(), rest])
+        block_checksums = stored.reshape(n_whole, len(columns))[:, columns.index("codes")]
+        tail_checksum = zlib.crc32(self.codes[n_whole * BLOCK_ROWS : n_rows].data)
+        return rows_digest(self.n_bits, n_rows, [*block_checksums.tolist(), tail_checksum])
 
     def _column(self, name: str) -> NDArray[np.uint8]:
         return self._bytes(name, 0, len(self) * self._widths[name])

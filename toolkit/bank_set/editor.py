@@ -129,10 +129,12 @@ class SetEditor:
         self._is_changed = True
         last = self._n_shards - 1
         is_last = rows >= self._starts[last]
-        own, before = rows[is_last] - self._starts[last], rows[~is_last]
-        added = self._last.apply(codes, names, labels, files=files, deleted=own, source=source)
-        for shard, is_own in rows_by_bank(before, self._starts):
-            self._editor(shard).apply(deleted=before[is_own] - self._starts[shard])
+        last_rows, earlier_rows = rows[is_last] - self._starts[last], rows[~is_last]
+        added = self._last.apply(
+            codes, names, labels, files=files, deleted=last_rows, source=source
+        )
+        for shard, is_own in rows_by_bank(earlier_rows, self._starts):
+            self._editor(shard).apply(deleted=earlier_rows[is_own] - self._starts[shard])
         return range(self._starts[last] + added.start, self._starts[last] + added.stop)
 
     def set_source(self, source: BankSource) -> None:

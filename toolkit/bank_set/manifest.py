@@ -270,8 +270,8 @@ def finish_command(folder: str | os.PathLike[str]) -> str:
 
 def _check_slices(shards: tuple[ShardEntry, ...]) -> None:
     """Check that no image of a list is in two shards."""
-    known = [(one.slice, one.file) for one in shards if one.slice is not None]
-    known.sort(key=lambda one: (one[0].list, one[0].start, one[0].stop))
+    known = [(shard.slice, shard.file) for shard in shards if shard.slice is not None]
+    known.sort(key=lambda pair: (pair[0].list, pair[0].start, pair[0].stop))
     for (before, file), (after, other) in itertools.pairwise(known):
         if before.list == after.list and after.start < before.stop and after.stop > after.start:
             raise BankError(

@@ -86,8 +86,8 @@ def print_bench(document: Mapping[str, Any]) -> None:
         console.print(_table(document, columns))
     else:
         for group in ("cost", "answers"):
-            some = [column for column in columns if column.group in ("name", group)]
-            console.print(_table(document, some))
+            columns_of_table = [column for column in columns if column.group in ("name", group)]
+            console.print(_table(document, columns_of_table))
     for name, text in facts_of(document).items():
         console.print(f"{name}: {text}", soft_wrap=True)
     for text in notes_of(document):

@@ -54,15 +54,18 @@ def print_duplicates(found: Duplicates, *, is_moved: bool) -> None:
 
 def _lines(group: DuplicateGroup, most: int | None) -> Iterator[str]:
     yield f"keep      {group.keep.name}  {_size(group.keep.width, group.keep.height)}"
-    for one in group.duplicates[:most]:
-        relation = one.kind if one.kind != "near" else _nearness(one)
-        yield f"  {relation:8}{one.image.name}  {_size(one.image.width, one.image.height)}"
+    for duplicate in group.duplicates[:most]:
+        relation = duplicate.kind if duplicate.kind != "near" else _nearness(duplicate)
+        image = duplicate.image
+        yield f"  {relation:8}{image.name}  {_size(image.width, image.height)}"
     if most is not None and len(group.duplicates) > most:
         yield f"  and {len(group.duplicates) - most:,} more"
 
 
-def _nearness(one: Duplicate) -> str:
-    return plural(one.distance, "bit") if one.score is None else f"{one.score:.0%}"
+def _nearness(duplicate: Duplicate) -> str:
+    if duplicate.score is None:
+        return plural(duplicate.distance, "bit")
+    return f"{duplicate.score:.0%}"
 
 
 def _size(width: int, height: int) -> str:

@@ -51,14 +51,14 @@ def delete(
     if not name and rows is None:
         raise ConfigError("name the rows: --name NAME, or --rows 3,7-9")
     with open_bank_or_set(bank) as opened:
-        one = as_one(opened)
-        wanted = set(_parse_rows(rows or "", len(one)))
-        wanted.update(_rows_of(bank, one.names, name or []))
+        rows_of_bank = as_one(opened)
+        wanted = set(_parse_rows(rows or "", len(rows_of_bank)))
+        wanted.update(_rows_of(bank, rows_of_bank.names, name or []))
     change = restore_rows if restore else delete_rows
     n_changed = change(bank, sorted(wanted))
     shards = open_banks(bank)
     n_rows, n_deleted = sum(map(len, shards)), sum(shard.n_deleted for shard in shards)
-    _tell(bank, n_changed, len(wanted), n_rows, n_deleted, restore=restore)
+    _note_result(bank, n_changed, len(wanted), n_rows, n_deleted, restore=restore)
     for shard in shards:
         report_index(shard.path, TERMINAL)
     if json:
@@ -73,7 +73,7 @@ def delete(
         )
 
 
-def _tell(
+def _note_result(
     bank: Path, n_changed: int, n_wanted: int, n_rows: int, n_deleted: int, *, restore: bool
 ) -> None:
     did, was = ("restored", "not deleted") if restore else ("deleted", "already deleted")

@@ -230,7 +230,7 @@ def _encode_run(
     from hashkit.workflow.encoding import load_encoder
     from hashkit.workflow.models import find_exported, run_model
 
-    found = find_exported(run, runs, TERMINAL, instead=_instead_of_run)
+    found = find_exported(run, runs, TERMINAL, instead=_hint_without_run)
     encoder = load_encoder(run_model(found), settings, TERMINAL)
     reports = [
         encode_run_part(found, name, encoder, options, TERMINAL) for name in ("queries", "database")
@@ -238,8 +238,8 @@ def _encode_run(
     return {"banks": [report.to_dict() for report in reports]}
 
 
-def _instead_of_run(here: Path | None) -> str:
-    if here is None:
+def _hint_without_run(bank_path: Path | None) -> str:
+    if bank_path is None:
         return "name images and a model: hashkit encode IMAGES --model MODEL --out BANK"
-    bank = shlex.quote(str(here))
-    return f"{here} lies here: hashkit sync FOLDER --bank {bank} brings it up to date"
+    bank = shlex.quote(str(bank_path))
+    return f"{bank_path} lies here: hashkit sync FOLDER --bank {bank} brings it up to date"

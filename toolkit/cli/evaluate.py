@@ -253,11 +253,11 @@ def evaluate(
     report = measured(measures, subject, choice)
     if rescoring is not None and logits is not None:
         report = rescoring.measure(subject, logits, report)
-    own = subject.evaluation(report)
+    own_evaluation = subject.evaluation(report)
     if subject.run is not None:
-        keep_evaluation(own, subject.run)
+        keep_evaluation(own_evaluation, subject.run)
     simple = _baselines(subject, measures, settings) if baselines else []
-    evaluations = renamed_apart([own, *loaded, *simple])
+    evaluations = renamed_apart([own_evaluation, *loaded, *simple])
     # Files first: a pipe that is closed early, as by `head`, ends the command at its output.
     save_tables(evaluations, csv, latex, measures.ks)
     if page is not None:
@@ -277,15 +277,15 @@ def _run_subject(
     from hashkit.workflow.evaluation import Subject
     from hashkit.workflow.models import find_exported
 
-    found = find_exported(run, runs, TERMINAL, instead=_instead_of_run)
+    found = find_exported(run, runs, TERMINAL, instead=_hint_without_run)
     return Subject.of_run(found, settings, n_workers, TERMINAL)
 
 
-def _instead_of_run(here: Path | None) -> str:
-    if here is None or not _has_labels(here):
+def _hint_without_run(bank_path: Path | None) -> str:
+    if bank_path is None or not _has_labels(bank_path):
         return "name codes with labels: hashkit evaluate QUERY DATABASE"
-    bank = shlex.quote(str(here))
-    return f"{here} lies here: hashkit evaluate {bank} {bank} --exclude-self"
+    bank = shlex.quote(str(bank_path))
+    return f"{bank_path} lies here: hashkit evaluate {bank} {bank} --exclude-self"
 
 
 def _has_labels(path: Path) -> bool:

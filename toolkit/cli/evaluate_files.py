@@ -42,10 +42,10 @@ def emit_evaluations(
     if leaks is not None:
         document["leaks"] = leaks.to_dict()
     if with_beside:
-        document["beside"] = [one.to_dict() for one in others if not one.is_baseline]
+        document["beside"] = [other.to_dict() for other in others if not other.is_baseline]
     if with_baselines:
         document["baselines"] = [
-            {"name": one.name, **one.fields} for one in others if one.is_baseline
+            {"name": other.name, **other.fields} for other in others if other.is_baseline
         ]
     emit_json(document)
 

@@ -98,13 +98,13 @@ def with_flags(message: str, command: Any, others: Mapping[str, Any]) -> str:
     def replaced(match: re.Match[str]) -> str:
         name, value = match.groups()
         if command is not None and (found := _parameter(command, name)) is not None:
-            return _written(found, value)
+            return _as_typed(found, value)
         if value is None:
             return name
         for other_name in sorted(others, key=lambda one: one != "encode"):
             other = others[other_name]
             if (found := _parameter(other, name)) is not None:
-                return f"hashkit {other_name} {_written(found, value)}"
+                return f"hashkit {other_name} {_as_typed(found, value)}"
         return match[0]
 
     def limit(match: re.Match[str]) -> str:
@@ -137,7 +137,7 @@ def _parameter(command: Any, name: str) -> _Parameter | None:
     return None
 
 
-def _written(parameter: _Parameter, value: str | None) -> str:
+def _as_typed(parameter: _Parameter, value: str | None) -> str:
     """A parameter with its value, as a user types them."""
     if parameter.param_type_name == "argument":
         return (parameter.name or "").upper()

@@ -170,7 +170,7 @@ def _complete_text(facts: Mapping[str, Any]) -> str:
         return "no" if left is None else f"no, {plural(left, 'image')} still to encode"
     if left is not None:
         return "yes"
-    folder = next(one["root"] for one in facts["sources"][::-1] if one["n_images"] is None)
+    folder = next(source["root"] for source in facts["sources"][::-1] if source["n_images"] is None)
     command = ["hashkit", "sync", folder, "--bank", facts["path"], "--dry-run"]
     return f"not known: `{shlex.join(command)}` compares the bank with its folder"
 

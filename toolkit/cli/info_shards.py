@@ -29,10 +29,10 @@ def shard_lines(shards: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]
     usual = [Counter(values).most_common(1)[0][0] for values in zip(*states, strict=True)]
     others = []
     for shard, state in zip(shards, states, strict=True):
-        own = [text for text, common in zip(state, usual, strict=True) if text != common]
-        if own:
+        unusual = [text for text, common in zip(state, usual, strict=True) if text != common]
+        if unusual:
             size = f"{plural(shard['n_rows'], 'row')}, {file_size(shard['n_bytes'])}"
-            others.append((shard["file"], _joined(size, *own)))
+            others.append((shard["file"], _joined(size, *unusual)))
     yield from _first(others)
 
 

@@ -42,7 +42,7 @@ def with_limits(command: Callable[..., None]) -> Callable[..., None]:
             set_limits(**{name: getattr(before, name) for name in LIMITS})
 
     limited.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    limited.__annotations__ = {one.name: one.annotation for one in parameters}
+    limited.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return limited
 
 
@@ -59,7 +59,7 @@ def parse_limits(texts: Iterable[str]) -> dict[str, int]:
         name, _, number = text.partition("=")
         field = name.replace("-", "_")
         if field not in LIMITS:
-            known = ", ".join(one.replace("_", "-") for one in LIMITS)
+            known = ", ".join(limit.replace("_", "-") for limit in LIMITS)
             raise ConfigError(f"--limit: expected NAME=N with a NAME of {known}, found {text!r}")
         # Nineteen digits are enough for any file.
         if not (number.isascii() and number.isdigit() and len(number) < 20 and int(number)):

@@ -71,7 +71,7 @@ class _Signals:
         """Take the signals that are not handled or ignored already (as `nohup` does)."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for name, default in _TAKEN.items():
+        for name, default in _HANDLED_SIGNALS.items():
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is default:
                 signal.signal(number, self._take)
@@ -100,7 +100,7 @@ class _Signals:
 
     def _ignore(self) -> None:
         """Ignore signals while the interpreter ends: Python's handlers no longer run at its end."""
-        for name in (*_TAKEN, "SIGALRM"):
+        for name in (*_HANDLED_SIGNALS, "SIGALRM"):
             number = getattr(signal, name, None)
             if number is not None:
                 signal.signal(number, signal.SIG_IGN)
@@ -115,15 +115,15 @@ class _Signals:
         signal.signal(signal.SIGALRM, self._deliver)
         signal.setitimer(signal.ITIMER_REAL, _RETRY_SECONDS)
 
-    def _unraisable(self, what: Any) -> None:
+    def _unraisable(self, unraisable: Any) -> None:
         """Deliver an interrupt again if it came in a finaliser, where Python cannot raise it."""
-        if not issubclass(what.exc_type, KeyboardInterrupt):
-            sys.__unraisablehook__(what)
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(unraisable)
         elif hasattr(signal, "setitimer"):
             self._deliver_later()
 
 
-_TAKEN: Final = {
+_HANDLED_SIGNALS: Final = {
     "SIGINT": signal.default_int_handler,
     "SIGTERM": signal.SIG_DFL,
     "SIGHUP": signal.SIG_DFL,

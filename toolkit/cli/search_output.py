@@ -22,7 +22,7 @@ PICTURE_HITS: Final = 10
 """Most hits that a picture shows."""
 
 _NUMBERS: Final = ("rank", "distance", "asymmetric", "row")
-_ALWAYS: Final = ("rank", "distance", "name", "row")
+_FIXED_COLUMNS: Final = ("rank", "distance", "name", "row")
 """Columns that every table has."""
 
 
@@ -72,7 +72,7 @@ def _columns(result: Result) -> dict[str, list[str]]:
         "": [marks[hit.is_relevant_to(result.query)] for hit in hits],
         "row": [str(hit.row) for hit in hits],
     }
-    return {name: texts for name, texts in columns.items() if name in _ALWAYS or any(texts)}
+    return {name: texts for name, texts in columns.items() if name in _FIXED_COLUMNS or any(texts)}
 
 
 def draw_results(results: Sequence[Result], find: ImageFinder, path: Path) -> int:

@@ -30,7 +30,7 @@ from hashkit.runs.run_config import read_json_object
 
 __all__ = ["train"]
 
-_RESUME_TAKES = frozenset(
+_RESUME_OPTIONS = frozenset(
     {"resume", "run", "runs", "device", "num_workers", "strict", "log", "json", "list_recipes"}
 )
 """Options that go with --resume; the others are kept in the run's config.json."""
@@ -256,7 +256,7 @@ def _refuse_changes(options: Mapping[str, Any], settings: Mapping[str, Any]) -> 
     defaults = inspect.signature(train).parameters
     changed = [
         option
-        for option in options.keys() & (defaults.keys() - _RESUME_TAKES)
+        for option in options.keys() & (defaults.keys() - _RESUME_OPTIONS)
         if options[option] != defaults[option].default
     ]
     if changed:

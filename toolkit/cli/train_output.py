@@ -16,7 +16,7 @@ from hashkit.training.recipes import RECIPES, Recipe
 
 __all__ = ["show_recipes"]
 
-_OWN = "your own loss: PACKAGE.MODULE:NAME or FILE.py:NAME"
+_ABOUT_OWN_LOSS = "your own loss: PACKAGE.MODULE:NAME or FILE.py:NAME"
 
 
 def show_recipes(as_json: bool) -> None:
@@ -52,7 +52,7 @@ def _document() -> dict[str, Any]:
             }
             for name, loss in LOSSES.items()
         }
-        | {OWN_CODE: {"about": _OWN, "learns_from": None, "options": {}}},
+        | {OWN_CODE: {"about": _ABOUT_OWN_LOSS, "learns_from": None, "options": {}}},
         "methods": dict(FITTED),
     }
 
@@ -96,7 +96,7 @@ def _loss_table() -> Table:
         table.add_row(name, _about(name), loss.learns_from, options)
     for name, about in FITTED.items():
         table.add_row(name, about, "frozen features", "")
-    table.add_row(f"{OWN_CODE}:NAME", _OWN, "", "")
+    table.add_row(f"{OWN_CODE}:NAME", _ABOUT_OWN_LOSS, "", "")
     return table
 
 

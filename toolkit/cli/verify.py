@@ -43,13 +43,13 @@ def verify(
     from hashkit.workflow.verify import verify_paths
 
     found = verify_paths(paths, TERMINAL)
-    faults = [fault for one in found for fault in one.faults]
+    faults = [fault for check in found for fault in check.faults]
     if json:
-        emit_json({"checks": [one.to_dict() for one in found], "n_faults": len(faults)})
+        emit_json({"checks": [check.to_dict() for check in found], "n_faults": len(faults)})
     else:
-        for one in found:
-            state = "damaged" if one.faults else "ok"
-            text = shown(context, f"{one.path}: {state} ({one.kind}: {one.checked})")
+        for check in found:
+            state = "damaged" if check.faults else "ok"
+            text = shown(context, f"{check.path}: {state} ({check.kind}: {check.checked})")
             print(visible(text))
         for fault in faults:
             print(visible(shown(context, fault.message)))

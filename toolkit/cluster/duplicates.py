@@ -42,16 +42,16 @@ def pairs_of_shards(
     """
     files = [ShardFile.of(bank) for bank in banks]
     starts = np.cumsum([0, *(file.n_rows for file in files)]).tolist()
-    places = [at for at, file in enumerate(files) if file.n_rows]
+    shards = [shard for shard, file in enumerate(files) if file.n_rows]
     tasks = {
-        (one, other): (
-            files[one],
-            None if one == other else files[other],
+        (first, second): (
+            files[first],
+            None if first == second else files[second],
             radius,
             1,
             __version__,
         )
-        for one, other in itertools.combinations_with_replacement(places, 2)
+        for first, second in itertools.combinations_with_replacement(shards, 2)
     }
     found: list[PairBlock] = []
     n_found = 0
@@ -61,10 +61,10 @@ def pairs_of_shards(
         reporter.note(f"warning: a process or node of the cluster was lost; {again}")
 
     with reporter.progress("comparing shards", len(tasks), "pairs of shards") as bar:
-        for (one, other), block in results_of_tasks(engine, near_rows, tasks, _ONE_CPU, lost):
+        for (first, second), block in results_of_tasks(engine, near_rows, tasks, _ONE_CPU, lost):
             if isinstance(block, HashkitError):
                 raise block
-            left, right = block.left + starts[one], block.right + starts[other]
+            left, right = block.left + starts[first], block.right + starts[second]
             found.append(PairBlock(left, right, block.distance))
             n_found += len(left)
             check_number_of_pairs(n_found, radius)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GroupPart", "ShardGroups"]
 
-_SHARED = Resources(cpus=0)
+_NO_CPUS = Resources(cpus=0)
 """An actor waits most of the time, and there must be room for one that is started again."""
 
 
@@ -47,8 +47,8 @@ class GroupPart:
 
     def filtered(self, labels: Sequence[str], left_out: Sequence[int]) -> GroupPart:
         """The same part with a filter; ``left_out`` are row numbers of the database."""
-        own = (row - self.first_row for row in left_out)
-        rows = RowFilter(tuple(labels), tuple(row for row in own if 0 <= row < self.n_rows))
+        local_rows = (row - self.first_row for row in left_out)
+        rows = RowFilter(tuple(labels), tuple(row for row in local_rows if 0 <= row < self.n_rows))
         part = GroupPart(self._replicas, self.first_row, self.n_rows)
         part._rows = None if rows == RowFilter() else rows
         return part
@@ -126,7 +126,7 @@ class ShardGroups:
         for number, (first, stop) in enumerate(bounds):
             arguments = (files[first:stop], __version__, n_threads)
             actors = [
-                engine.actor(ShardGroup, arguments, number + replica, _SHARED)
+                engine.actor(ShardGroup, arguments, number + replica, _NO_CPUS)
                 for replica in range(n_replicas)
             ]
             replicas = Replicas(engine, actors, _name(first, stop, len(files)), reporter)

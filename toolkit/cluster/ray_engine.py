@@ -46,7 +46,7 @@ _CONNECT_SECONDS: Final = 5.0
 
 _ACTOR_BYTES: Final = 2**20
 
-_LOST: Final = (
+_LOST_ERRORS: Final = (
     RayActorError,
     WorkerCrashedError,
     NodeDiedError,
@@ -58,7 +58,7 @@ _LOST: Final = (
 )
 
 
-_GUARDED: Final = ray.remote(guarded)
+_GUARDED_TASK: Final = ray.remote(guarded)
 """One for all tasks: Ray would send each new one to the nodes, and start a process for it."""
 
 
@@ -116,10 +116,12 @@ class RayEngine:
                 "warning: this Ray cluster requires no token, so anyone who can reach it can run "
                 "code on it: see SECURITY.md"
             )
-        nodes = [one for one in ray.nodes() if one["Alive"] and one["Resources"].get("CPU", 0) > 0]
-        self._nodes = [one["NodeID"] for one in sorted(nodes, key=_node_order)]
-        self._n_cpus = sum(one["Resources"]["CPU"] for one in nodes)
-        self._n_gpus = sum(one["Resources"].get("GPU", 0) for one in nodes)
+        nodes = [
+            node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0
+        ]
+        self._nodes = [node["NodeID"] for node in sorted(nodes, key=_node_order)]
+        self._n_cpus = sum(node["Resources"]["CPU"] for node in nodes)
+        self._n_gpus = sum(node["Resources"].get("GPU", 0) for node in nodes)
         if not nodes:
             self.close()
             raise ClusterError(
@@ -146,7 +148,7 @@ class RayEngine:
         self, function: Callable[..., Any], arguments: tuple[Any, ...], resources: Resources
     ) -> Call:
         """Start a function; see `Engine`."""
-        task = _GUARDED.options(
+        task = _GUARDED_TASK.options(
             name=function.__name__,  # in `ray list tasks`, and as the title of its process
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
@@ -192,7 +194,7 @@ class RayEngine:
         try:
             with _ray_errors():
                 return opened(ray.get(call))
-        except _LOST as error:
+        except _LOST_ERRORS as error:
             raise LostError(foreign_message(error)) from None
 
     def close(self) -> None:
@@ -280,7 +282,7 @@ def _ray_errors() -> Iterator[None]:
     """Raise Ray's own failures as one line; lost tasks and actors are left to the caller."""
     try:
         yield
-    except _LOST:
+    except _LOST_ERRORS:
         raise
     except RayError as error:
         raise ClusterError(f"the Ray cluster failed: {foreign_message(error)}") from None

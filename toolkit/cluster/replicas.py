@@ -105,25 +105,25 @@ class Replicas:
         answered = time.monotonic()
         has_noted = False
         while not self._is_closed:
-            if all(one.is_hung for one in attempts.values()):
+            if all(attempt.is_hung for attempt in attempts.values()):
                 self._ask_another(attempts, lost, method, arguments, patience)
             else:
                 answered = time.monotonic()
-            calls = [one.call for one in attempts.values()]
-            pings = [one.ping for one in attempts.values() if one.ping is not None]
+            calls = [attempt.call for attempt in attempts.values()]
+            pings = [attempt.ping for attempt in attempts.values() if attempt.ping is not None]
             ended = self._engine.wait([*calls, *pings], patience.retry_after)
-            for replica, one in list(attempts.items()):
-                if one.call in ended:
+            for replica, attempt in list(attempts.items()):
+                if attempt.call in ended:
                     try:
-                        result = self._engine.result(one.call)
+                        result = self._engine.result(attempt.call)
                     except LostError:
                         del attempts[replica]
                         lost.add(replica)
-                        self._give_up(replica, one, "was lost")
+                        self._give_up(replica, attempt, "was lost")
                     else:
                         self._prefer(replica)
                         return result
-                elif self._check_ping(replica, one, ended, patience):
+                elif self._check_ping(replica, attempt, ended, patience):
                     answered = time.monotonic()
             waited = time.monotonic() - answered
             if waited > patience.give_up_after:
@@ -162,44 +162,44 @@ class Replicas:
         patience: Patience,
     ) -> None:
         with self._lock:
-            free = [one for one in self._order if one not in attempts]
+            free = [other for other in self._order if other not in attempts]
         if not free:
             return
         # One that was lost in this call comes last, and after a pause.
-        replica = min(free, key=lambda one: one in lost)
+        replica = min(free, key=lambda other: other in lost)
         if replica in lost:
             time.sleep(patience.retry_after)
         call = self._actors[replica].call(method, *arguments)
         attempts[replica] = _Attempt(call, time.monotonic())
 
     def _check_ping(
-        self, replica: int, one: _Attempt, ended: Sequence[Call], patience: Patience
+        self, replica: int, attempt: _Attempt, ended: Sequence[Call], patience: Patience
     ) -> bool:
         """Send a ping, or check the one that was sent; returns whether the actor answered it."""
         now = time.monotonic()
-        if one.ping is None:
-            if now - one.pinged > patience.ping_after:
-                one.ping, one.pinged = self._actors[replica].call(PING), now
-        elif one.ping in ended:
-            ping, one.ping, one.pinged = one.ping, None, now
+        if attempt.ping is None:
+            if now - attempt.pinged > patience.ping_after:
+                attempt.ping, attempt.pinged = self._actors[replica].call(PING), now
+        elif attempt.ping in ended:
+            ping, attempt.ping, attempt.pinged = attempt.ping, None, now
             try:
                 self._engine.result(ping)
             except LostError:
-                self._give_up(replica, one, "was lost")
+                self._give_up(replica, attempt, "was lost")
             else:
-                one.is_hung = False
+                attempt.is_hung = False
                 return True
-        elif now - one.pinged > patience.hung_after:
-            self._give_up(replica, one, "does not answer")
+        elif now - attempt.pinged > patience.hung_after:
+            self._give_up(replica, attempt, "does not answer")
         return False
 
-    def _give_up(self, replica: int, one: _Attempt, what: str) -> None:
+    def _give_up(self, replica: int, attempt: _Attempt, fault: str) -> None:
         """Have another actor asked as well, unless that was done before."""
-        if one.is_hung:
+        if attempt.is_hung:
             return
-        one.is_hung = True
+        attempt.is_hung = True
         if len(self._actors) > 1:
-            self._reporter.note(f"warning: {self.name}: a process {what}; asking another one")
+            self._reporter.note(f"warning: {self.name}: a process {fault}; asking another one")
         self._suspect(replica)
 
     def _prefer(self, replica: int) -> None:

@@ -160,13 +160,13 @@ class ShardGroup:
 
     def histograms(self, task: EvaluationTask, queries: slice) -> NDArray[np.int64]:
         """Rows at each grade and distance."""
-        return self._evaluated.histograms(task, queries, _uncounted)
+        return self._evaluated.histograms(task, queries, _ignore_progress)
 
     def precision_sums(
         self, task: EvaluationTask, queries: slice, starts: RankStarts
     ) -> NDArray[np.uint64]:
         """Sums of precisions."""
-        return self._evaluated.precision_sums(task, queries, starts, _uncounted)
+        return self._evaluated.precision_sums(task, queries, starts, _ignore_progress)
 
     def bit_counts(self, drawn: SplitQueries | None, first_row: int, n_rows: int) -> BitCounts:
         """Counts of the bits of all shards."""
@@ -186,5 +186,5 @@ class ShardGroup:
         return chosen
 
 
-def _uncounted(_n_rows: int) -> None:
+def _ignore_progress(_n_rows: int) -> None:
     """Progress is counted by the driver."""

@@ -27,7 +27,7 @@ def folders_of(bank: AnyBank) -> list[str]:
 
 def followed_folder(bank: AnyBank) -> str | None:
     """The folder with which `hashkit sync` keeps a bank in step; None if there is none."""
-    growing = [one.root for one in bank.sources if one.n_images is None]
+    growing = [source.root for source in bank.sources if source.n_images is None]
     return growing[-1] if growing else None
 
 
@@ -47,7 +47,7 @@ def check_follows(bank: AnyBank) -> None:
             "name another bank with `bank=...`"
         )
     sources = [one for one in bank.sources if one.root is not None or one.n_images is not None]
-    other = [_other(one) for one in sources]
+    other = [_other_list_text(one) for one in sources]
     folders = folders_of(bank)
     if len(folders) > 1:
         other.append(f"images of {' and '.join(folders)}")
@@ -66,7 +66,7 @@ def end_interrupted(bank: Bank) -> None:
         end_last_list(bank.path, done)
 
 
-def _other(source: BankSource) -> str | None:
+def _other_list_text(source: BankSource) -> str | None:
     """What a list contains if it is not a whole folder, for messages; otherwise None."""
     if source.root is None:
         return f"one of {source.dataset}"

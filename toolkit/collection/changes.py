@@ -101,10 +101,10 @@ def compare(listing: Listing, known: KnownRows, *, checksum: bool = False) -> Ch
     live = np.flatnonzero(~known.is_deleted)
     row_of = {names[row]: row for row in live.tolist()}
     rows = _looked_up(row_of, listing.names)
-    at = np.flatnonzero(rows >= 0)
-    sorts = _sorted_by_file(listing, known, at, rows[at], checksum)
-    deleted, deleted_at = _deleted_by_user(listing, known, names, np.flatnonzero(rows < 0))
-    deleted_sorts = _sorted_by_file(listing, known, deleted_at, deleted, checksum)
+    positions = np.flatnonzero(rows >= 0)
+    sorts = _sorted_by_file(listing, known, positions, rows[positions], checksum)
+    deleted, deleted_positions = _deleted_by_user(listing, known, names, np.flatnonzero(rows < 0))
+    deleted_sorts = _sorted_by_file(listing, known, deleted_positions, deleted, checksum)
     is_unknown = ~_has_file(known.files, deleted_sorts.changed[:, 1])
     left_deleted = np.concatenate(
         [deleted_sorts.unchanged, deleted_sorts.touched, deleted_sorts.changed[is_unknown]]
@@ -113,7 +113,7 @@ def compare(listing: Listing, known: KnownRows, *, checksum: bool = False) -> Ch
     is_new[left_deleted[:, 0]] = False
     is_repeated = _are_repeated(listing, names, live, row_of)
     is_unmatched = ~known.is_deleted & ~is_repeated
-    is_unmatched[rows[at]] = False
+    is_unmatched[rows[positions]] = False
     unmatched = np.flatnonzero(is_unmatched)
     is_kept = np.array([listing.is_unknown(names[row]) for row in unmatched.tolist()], bool)
     if known.has_files:
@@ -137,8 +137,8 @@ def _are_repeated(
     """Which rows have an image that has a later row; ``row_of`` has the last row of each."""
     is_repeated = np.zeros(len(names), bool)
     earlier = [row for row in live.tolist() if row_of[names[row]] != row]
-    there = set(listing.names if earlier else ())
-    is_repeated[[row for row in earlier if names[row] in there]] = True
+    listed = set(listing.names if earlier else ())
+    is_repeated[[row for row in earlier if names[row] in listed]] = True
     return is_repeated
 
 
@@ -152,15 +152,15 @@ class _Sorts:
 def _sorted_by_file(
     listing: Listing,
     known: KnownRows,
-    at: NDArray[np.int64],
+    positions: NDArray[np.int64],
     rows: NDArray[np.int64],
     checksum: bool,
 ) -> _Sorts:
-    """Images at ``at`` and their ``rows``, by the sizes and times of their files."""
-    pairs = np.stack([at, rows], axis=1)
-    is_same_size = listing.sizes[at] == known.files.sizes[rows]
+    """Images at ``positions`` and their ``rows``, by the sizes and times of their files."""
+    pairs = np.stack([positions, rows], axis=1)
+    is_same_size = listing.sizes[positions] == known.files.sizes[rows]
     is_same_size &= _has_file(known.files, rows)
-    is_same = is_same_size & (listing.mtimes_ns[at] == known.files.mtimes_ns[rows])
+    is_same = is_same_size & (listing.mtimes_ns[positions] == known.files.mtimes_ns[rows])
     if checksum:
         is_same[:] = False
     return _Sorts(pairs[is_same], pairs[~is_same_size], pairs[is_same_size & ~is_same])
@@ -172,17 +172,17 @@ def _has_file(files: ImageFiles, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _deleted_by_user(
-    listing: Listing, known: KnownRows, names: list[str], at: NDArray[np.int64]
+    listing: Listing, known: KnownRows, names: list[str], positions: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows that a user deleted and their images, of the images ``at`` that have no other row."""
+    """Rows that a user deleted, and their images: of those at ``positions``, without other rows."""
     deleted = np.flatnonzero(known.is_deleted)
     row_of = {names[row]: row for row in deleted.tolist()}  # the last one of each name
-    if not row_of or not len(at):
+    if not row_of or not len(positions):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    rows = _looked_up(row_of, [listing.names[one] for one in at.tolist()])
+    rows = _looked_up(row_of, [listing.names[position] for position in positions.tolist()])
     is_users = rows >= 0
     is_users[is_users] = ~known.is_removed[rows[is_users]]
-    return rows[is_users], at[is_users]
+    return rows[is_users], positions[is_users]
 
 
 def _looked_up(row_of: dict[str, int], names: Sequence[str]) -> NDArray[np.int64]:
@@ -190,8 +190,8 @@ def _looked_up(row_of: dict[str, int], names: Sequence[str]) -> NDArray[np.int64
     return np.fromiter((row_of.get(name, -1) for name in names), np.int64, len(names))
 
 
-def _by_name(listing: Listing, at: NDArray[np.int64]) -> NDArray[np.int64]:
-    order = sorted(at.tolist(), key=listing.names.__getitem__)
+def _by_name(listing: Listing, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    order = sorted(positions.tolist(), key=listing.names.__getitem__)
     return np.array(order, np.int64)
 
 

@@ -72,10 +72,10 @@ def codes_by_digest(
     """
     rows = np.flatnonzero(np.isin(files.sizes, sizes))
     rows = rows[files.digests[rows].any(axis=1)]
-    own = np.asarray(codes)[rows]
+    codes_of_rows = np.asarray(codes)[rows]
     return {
         digest.tobytes(): code
-        for digest, code in zip(np.asarray(files.digests[rows]), own, strict=True)
+        for digest, code in zip(np.asarray(files.digests[rows]), codes_of_rows, strict=True)
     }
 
 

@@ -136,23 +136,29 @@ def group_duplicates(
     for image, number in zip(images, classes.tolist(), strict=True):
         members.setdefault(number, []).append(image)
     near: dict[int, dict[int, _Nearness]] = {}
-    given = [None] * len(pairs.left) if scores is None else scores.tolist()
+    pair_scores = [None] * len(pairs.left) if scores is None else scores.tolist()
     columns = (column.tolist() for column in pairs)
-    for left, right, distance, score in zip(*columns, given, strict=True):
+    for left, right, distance, score in zip(*columns, pair_scores, strict=True):
         near.setdefault(left, {})[right] = near.setdefault(right, {})[left] = distance, score
     preference = _Preference(images)
-    for own in members.values():
-        own.sort(key=preference)
+    for images_of_class in members.values():
+        images_of_class.sort(key=preference)
     taken: set[int] = set()
     groups = []
-    for number in sorted(members, key=lambda one: preference(members[one][0])):
+    for number in sorted(members, key=lambda other: preference(members[other][0])):
         if number in taken:
             continue
         keep, *equal = members[number]
-        others = {one: how for one, how in near.get(number, {}).items() if one not in taken}
+        others = {
+            other: nearness
+            for other, nearness in near.get(number, {}).items()
+            if other not in taken
+        }
         taken.update([number, *others])
         found: list[tuple[ImageFacts, _Nearness]] = [(image, (0, None)) for image in equal]
-        found += [(image, how) for one, how in others.items() for image in members[one]]
+        found += [
+            (image, nearness) for other, nearness in others.items() for image in members[other]
+        ]
         if found:
             groups.append(_group(keep, found))
     return sorted(groups, key=lambda group: group.keep.name)

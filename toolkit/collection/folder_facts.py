@@ -38,7 +38,7 @@ def facts_and_signatures(
     Images that ``cache`` knows are not read; the others are added to it.
     """
     known = [cache.find(name, path) for name, path in named]
-    todo = [one for one, there in zip(named, known, strict=True) if there is None]
+    todo = [one for one, cached in zip(named, known, strict=True) if cached is None]
     n_known = len(named) - len(todo)
     progress(n_known)
     new = _signed(todo, signer, n_workers, lambda n_done: progress(n_known + n_done), cache)
@@ -66,7 +66,7 @@ def _signed(
     facts: list[ImageFacts] = []
     signed: list[Signatures] = [signer.sign(np.empty((0, CANVAS, CANVAS, 3), np.uint8))]
     faults: list[Fault] = []
-    results = _each(named, read, n_workers, faults, progress)
+    results = _results_read_ahead(named, read, n_workers, faults, progress)
     while batch := list(itertools.islice(results, _BATCH)):
         facts += [one for one, _ in batch]
         signed.append(signer.sign(np.stack([canvas for _, canvas in batch])))
@@ -90,10 +90,10 @@ def facts_of(
         )
 
     faults: list[Fault] = []
-    return list(_each(named, read, n_workers, faults, progress)), faults
+    return list(_results_read_ahead(named, read, n_workers, faults, progress)), faults
 
 
-def _each(
+def _results_read_ahead(
     named: Sequence[tuple[str, Path]],
     read: Callable[[str, Path], _Result],
     n_workers: int,
@@ -124,5 +124,5 @@ def _each(
                 else:
                     yield result
         finally:
-            for one in ahead:
-                one.cancel()
+            for future in ahead:
+                future.cancel()

@@ -223,9 +223,9 @@ class _Scan:
     def __call__(self, first: int, last: int) -> _Found:
         from hashkit.kernels.pairs import join_by_scan, place_pairs
 
-        one = self._sides
+        sides = self._sides
         keys, is_done = join_by_scan(
-            one.left, first, last, one.right, one.is_self, one.radius, _BLOCK_PAIRS
+            sides.left, first, last, sides.right, sides.is_self, sides.radius, _BLOCK_PAIRS
         )
         if not is_done:
             return _Found(NO_PAIRS, 0)

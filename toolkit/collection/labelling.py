@@ -49,7 +49,7 @@ class FolderLabels:
         if header.label_kind == "multi":
             return cls(header, by_name)
         numbers = _numbers(header)
-        fit = (depth for depth in _DEPTHS if _fits(numbers, by_name, depth))
+        fit = (depth for depth in _DEPTHS if _predicts_labels(numbers, by_name, depth))
         return cls(header, by_name, next(fit, None))
 
     def labels_of(
@@ -75,7 +75,7 @@ class FolderLabels:
         if name in self.by_name:
             return self.by_name[name]
         if self.depth is not None:
-            return _number(numbers, name, self.depth)
+            return _label_at_depth(numbers, name, self.depth)
         if earlier is not None and earlier in self.by_name:
             return self.by_name[earlier]
         return -1 if self.header.label_kind == "single" else [0] * len(self.header.class_names)
@@ -85,14 +85,14 @@ def _numbers(header: BankHeader) -> dict[str, int]:
     return {name: number for number, name in enumerate(header.class_names)}
 
 
-def _fits(numbers: Mapping[str, int], by_name: Mapping[str, Any], depth: int) -> bool:
+def _predicts_labels(numbers: Mapping[str, int], by_name: Mapping[str, Any], depth: int) -> bool:
     labelled = {name: label for name, label in by_name.items() if label >= 0}
     return bool(labelled) and all(
-        _number(numbers, name, depth) == label for name, label in labelled.items()
+        _label_at_depth(numbers, name, depth) == label for name, label in labelled.items()
     )
 
 
-def _number(numbers: Mapping[str, int], name: str, depth: int) -> int:
+def _label_at_depth(numbers: Mapping[str, int], name: str, depth: int) -> int:
     """The label of an image's subfolder; -1 if it is not a class."""
     folders = name.split("/")[:-1]
     return numbers.get(folders[depth], -1) if len(folders) > depth else -1

@@ -155,9 +155,9 @@ def _verify(
     scores: NDArray[np.float64],
     positions: NDArray[np.int64],
 ) -> None:
-    some = slice(start, start + _CHUNK)
-    scores[some], positions[some] = verify(
-        signatures.thumbnails, found.left[some], found.right[some], found.position[some]
+    chunk = slice(start, start + _CHUNK)
+    scores[chunk], positions[chunk] = verify(
+        signatures.thumbnails, found.left[chunk], found.right[chunk], found.position[chunk]
     )
 
 
@@ -179,9 +179,9 @@ def find_candidates(
     """
     keys: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     n_images = len(signatures)
-    own = np.ascontiguousarray(signatures.hashes[:, 0])
-    for position in _ONE_OF_EACH:
-        other = None if position == 0 else own
+    hashes = np.ascontiguousarray(signatures.hashes[:, 0])
+    for position in _POSITIONS_WITHOUT_INVERSES:
+        other = None if position == 0 else hashes
         turned = signatures.hashes[:, position]
         keys += _nearest(turned, other, _HASH_RADIUS, most, n_images, n_threads)
     if signatures.learned is not None:
@@ -193,7 +193,7 @@ def find_candidates(
     return Candidates(left, right, *_best_position(signatures.hashes, left, right))
 
 
-_ONE_OF_EACH: Final = tuple(
+_POSITIONS_WITHOUT_INVERSES: Final = tuple(
     position for position in range(N_POSITIONS) if position <= inverse_position(position)
 )
 """Positions of which no two undo each other. The others are not needed: if A turned left is near B,

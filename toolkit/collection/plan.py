@@ -127,20 +127,21 @@ def make_plan(
         Called with the number of files read so far, and of all files to read.
     """
     changes = compare(listing, known, checksum=checksum)
-    candidates = _as_large(listing, changes, known.files)
-    at = [*changes.touched[:, 0], *changes.deleted_touched[:, 0], *candidates]
-    names = [listing.names[one] for one in at]
+    candidates = _of_equal_size(listing, changes, known.files)
+    positions = [*changes.touched[:, 0], *changes.deleted_touched[:, 0], *candidates]
+    names = [listing.names[position] for position in positions]
     read = read_file_facts(listing.folder, names, n_workers=n_workers, progress=progress)
-    facts = dict(zip(map(int, at), read, strict=True))
+    facts = dict(zip(map(int, positions), read, strict=True))
     same, other, unread = _by_content(changes.touched, facts, known.files)
     _, back, _ = _by_content(changes.deleted_touched, facts, known.files)
-    refreshed = [one for one in same if _differs(one, known.files)]
+    refreshed = [image for image in same if _differs(image, known.files)]
     moved = _moved(candidates.tolist(), changes.vanished, facts, known.files)
-    rows_moved = [one.row for one in moved]
+    rows_moved = [image.row for image in moved]
     came_back = [at for at, _ in back]
     added = [*changes.added.tolist(), *came_back]
     added = sorted(
-        set(added).difference(one.at for one in moved), key=lambda one: listing.names[one]
+        set(added).difference(image.at for image in moved),
+        key=lambda position: listing.names[position],
     )
     return Plan(
         listing,
@@ -177,7 +178,7 @@ def check_removals(plan: Plan, bank: str, *, allow_removals: bool) -> None:
     )
 
 
-def _as_large(listing: Listing, changes: Changes, files: ImageFiles) -> NDArray[np.int64]:
+def _of_equal_size(listing: Listing, changes: Changes, files: ImageFiles) -> NDArray[np.int64]:
     """New images of the same size as one that is gone: they may be the same images."""
     sizes = files.sizes[changes.vanished]
     return changes.added[np.isin(listing.sizes[changes.added], sizes)]
@@ -199,8 +200,8 @@ def _by_content(
     return same, other, unread
 
 
-def _differs(one: Known, files: ImageFiles) -> bool:
-    return one.facts.mtime_ns != int(files.mtimes_ns[one.row])
+def _differs(image: Known, files: ImageFiles) -> bool:
+    return image.facts.mtime_ns != int(files.mtimes_ns[image.row])
 
 
 def _moved(

@@ -63,12 +63,12 @@ def position_codes(grey: NDArray[np.float32]) -> NDArray[np.uint8]:
     coefficients = (cosines @ grey @ cosines.T).astype(np.float32)
     codes = np.empty((len(grey), N_POSITIONS, N_BITS // 8), np.uint8)
     for position in range(N_POSITIONS):
-        moved = _moved(coefficients, position).reshape(len(grey), N_BITS)
+        moved = _in_position(coefficients, position).reshape(len(grey), N_BITS)
         codes[:, position] = binarize(moved - np.median(moved, axis=1, keepdims=True))
     return codes
 
 
-def _moved(coefficients: NDArray[np.float32], position: int) -> NDArray[np.float32]:
+def _in_position(coefficients: NDArray[np.float32], position: int) -> NDArray[np.float32]:
     """Coefficients of pictures in a position, from those in position 0."""
     odd = read_only(np.where(np.arange(_SIDE) % 2, -1, 1).astype(np.float32))
     moved = coefficients * odd if position >= 4 else coefficients

@@ -22,7 +22,7 @@ from hashkit.preprocess import ImageSource, load
 __all__ = ["Rehearsal"]
 
 _SIZE: Final = (16, 16)
-_RULE: Final = "stretch-bilinear-reduced"
+_RESIZE: Final = "stretch-bilinear-reduced"
 """The fastest rule: whether an image can be used does not depend on its size in the model."""
 
 _BATCH: Final = 16
@@ -57,7 +57,7 @@ class Rehearsal:
         BankError
             If the sync would be refused because too many images can no longer be used.
         """
-        done = _begun(plan)
+        done = _done_so_far(plan)
         todo = Todo(plan, done)
         self._read(plan, todo, {} if bank is None else todo.known_codes(bank))
         todo.broken_rows(self.bank_path, allow_removals=self.allow_removals)
@@ -74,7 +74,7 @@ class Rehearsal:
         self._read(again, Todo(again, of_all), {})
         broken = {fault.name for fault in of_all.faults}
         is_broken = np.array([name in broken for name in plan.listing.names], bool)
-        done = _begun(plan)
+        done = _done_so_far(plan)
         done.added = int((~is_broken[plan.added]).sum())
         done.changed = int((~is_broken[plan.changed[:, 0]]).sum())
         done.encoded = of_all.encoded
@@ -103,9 +103,9 @@ class Rehearsal:
                 self.progress(batch.stop, len(todo.names), todo.n_faults)
 
 
-def _begun(plan: Plan) -> Done:
+def _done_so_far(plan: Plan) -> Done:
     return Done(moved=len(plan.moved), removed=len(plan.vanished), faults=list(plan.faults))
 
 
 def _prepared(source: ImageSource) -> NDArray[np.uint8]:
-    return load(source, _SIZE, _RULE)
+    return load(source, _SIZE, _RESIZE)

@@ -63,7 +63,7 @@ def replace_bank(bank: Bank, plan: Plan, labels: FolderLabels, job: SyncJob) -> 
             rest = make_plan(plan.listing, known, checksum=False, n_workers=job.n_workers)
             encoded = apply_plan(editor, so_far, rest, removed, labels, job)
         with Bank.open(beside) as made:
-            done = _counted(bank, made, plan, encoded)
+            done = _changes_in_folder(bank, made, plan, encoded)
             RemovedRows(bank.path, made.identity).add(removed.rows)
             names = [plan.listing.names[at] for at in plan.left_deleted[:, 0].tolist()]
             rows = [row for some in rows_named(made.names, names).values() for row in some]
@@ -92,7 +92,7 @@ def check_readable(bank: AnyBank, plan: Plan, *, allow_removals: bool) -> None:
         )
 
 
-def _counted(bank: Bank, made: Bank, plan: Plan, encoded: Done) -> Done:
+def _changes_in_folder(bank: Bank, made: Bank, plan: Plan, encoded: Done) -> Done:
     """What changed in the folder.
 
     If the old bank knew nothing about its files, images whose code of the same model differs count

@@ -131,7 +131,7 @@ class SignatureCache:
 
     def add(self, facts: Sequence[ImageFacts], signatures: Signatures) -> None:
         """Add pictures; they are in the file when this returns."""
-        lines = [_line(one, signatures[at : at + 1]) for at, one in enumerate(facts)]
+        lines = [_line(image, signatures[at : at + 1]) for at, image in enumerate(facts)]
         try:
             if self.path.exists() and self.path.stat().st_size > _MOST_BYTES:
                 return

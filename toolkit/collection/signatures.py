@@ -29,7 +29,7 @@ LEARNED_MODEL: Final = "lite0-256"
 """The built-in model of the learned codes. Its input is the stretched picture, not its centre, so
 these codes are not those of a bank of this model."""
 
-_RULE: Final = "stretch-bilinear-reduced"
+_RESIZE: Final = "stretch-bilinear-reduced"
 
 _LUMA: Final = np.array([19595, 38470, 7471], np.uint32)
 """Weights of red, green and blue in 1/65536, as Pillow converts to grey (ITU-R BT.601)."""
@@ -85,7 +85,7 @@ def canvas_of(source: ImageSource) -> NDArray[np.uint8]:
     ImageError
         If the image cannot be used.
     """
-    return load(source, (CANVAS, CANVAS), _RULE)
+    return load(source, (CANVAS, CANVAS), _RESIZE)
 
 
 class Signer:

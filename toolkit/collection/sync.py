@@ -123,10 +123,10 @@ def _write_known(commits: _Commits, bank: AnyBank, plan: Plan) -> None:
     """Write the rows whose codes are known, and delete those whose files are gone."""
     known = (*plan.moved, *plan.refreshed)
     for start in range(0, len(known), _COMMIT_ROWS):
-        some = known[start : start + _COMMIT_ROWS]
-        rows = [one.row for one in some]
-        names = [plan.listing.names[one.at] for one in some]
-        files = as_files([one.facts for one in some])
+        images = known[start : start + _COMMIT_ROWS]
+        rows = [image.row for image in images]
+        names = [plan.listing.names[image.at] for image in images]
+        files = as_files([image.facts for image in images])
         commits.add(names, codes_of(bank, np.array(rows, np.int64)), files, rows)
     commits.delete([*plan.vanished.tolist(), *plan.repeated.tolist()])
     commits.flush()
@@ -148,8 +148,9 @@ def _encode(
     with contextlib.closing(batches):
         job.progress(0, len(todo.names), 0)
         for batch in batches:
-            at = batch.positions.tolist()
-            names, rows = [todo.names[one] for one in at], [todo.rows[one] for one in at]
+            positions = batch.positions.tolist()
+            names = [todo.names[position] for position in positions]
+            rows = [todo.rows[position] for position in positions]
             commits.add(names, batch.codes, batch.files, rows)
             todo.count(rows, batch.n_encoded, batch.faults)
             job.progress(batch.n_done, len(todo.names), todo.n_faults)

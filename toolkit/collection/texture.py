@@ -16,10 +16,10 @@ __all__ = ["texture"]
 _BLOCK: Final = 8
 """Side of a block, pixels."""
 
-_FULL: Final = 8.0
+_FULL_DEVIATION: Final = 8.0
 """Standard deviation, in grey values, at which the texture of a block counts in full."""
 
-_AT_ONCE: Final = 1_024
+_THUMBNAILS_PER_STEP: Final = 1_024
 """Thumbnails per step, which bounds memory."""
 
 
@@ -34,8 +34,8 @@ def texture(thumbnails: NDArray[np.uint8]) -> NDArray[np.float64]:
         uint8 [n, s, s], grey; s is a multiple of 8.
     """
     parts = [
-        _texture(thumbnails[start : start + _AT_ONCE].astype(np.float32))
-        for start in range(0, len(thumbnails), _AT_ONCE)
+        _texture(thumbnails[start : start + _THUMBNAILS_PER_STEP].astype(np.float32))
+        for start in range(0, len(thumbnails), _THUMBNAILS_PER_STEP)
     ]
     return np.concatenate([np.empty(0, np.float64), *parts])
 
@@ -50,8 +50,8 @@ def _texture(images: NDArray[np.float32]) -> NDArray[np.float64]:
     # On a grid, the slopes along both axes are found independently.
     across = blocks.mean(axis=2) @ offsets / (_BLOCK * spread)
     down = np.moveaxis(blocks.mean(axis=4), 2, -1) @ offsets / (_BLOCK * spread)
-    rest = np.maximum(variance - (across**2 + down**2) * spread, 0.0)
+    residual = np.maximum(variance - (across**2 + down**2) * spread, 0.0)
     blocks_with: NDArray[np.float64] = (
-        np.minimum(np.sqrt(rest) / _FULL, 1.0).sum(axis=(1, 2)).astype(np.float64)
+        np.minimum(np.sqrt(residual) / _FULL_DEVIATION, 1.0).sum(axis=(1, 2)).astype(np.float64)
     )
     return blocks_with

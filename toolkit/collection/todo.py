@@ -63,12 +63,12 @@ class Todo:
     """
 
     def __init__(self, plan: Plan, done: Done) -> None:
-        at = [*plan.changed[:, 0].tolist(), *plan.added.tolist()]
-        self.names = [plan.listing.names[one] for one in at]
+        positions = [*plan.changed[:, 0].tolist(), *plan.added.tolist()]
+        self.names = [plan.listing.names[position] for position in positions]
         self.rows = [*plan.changed[:, 1].tolist(), *([-1] * len(plan.added))]
         self.n_faults = 0
         self._plan = plan
-        self._sizes = plan.listing.sizes[at]
+        self._sizes = plan.listing.sizes[positions]
         self._row_of = dict(zip(self.names, self.rows, strict=True))
         self._done = done
         self._broken: list[int] = []

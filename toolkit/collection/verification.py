@@ -22,13 +22,13 @@ __all__ = ["SIDE", "Places", "compile_verify", "is_compiled", "verify"]
 _MOST_REFINED: Final = 3
 """Maps that are refined per pair."""
 
-_CERTAIN: Final = 0.9
+_CERTAIN_SCORE: Final = 0.9
 """Score from which not even the map of a likely position is refined."""
 
-_SURE: Final = 0.8
+_SURE_SCORE: Final = 0.8
 """Score from which no other map is tried."""
 
-_WHOLE: Final = np.array([1.0, 0.0, 1.0, 0.0])
+_IDENTITY_MAP: Final = np.array([1.0, 0.0, 1.0, 0.0])
 """The map of a whole picture to a whole one: see `hashkit.kernels.registration.refine`."""
 
 
@@ -85,40 +85,46 @@ def verify(
     n_pairs = len(left)
     scores, positions = np.zeros(n_pairs), np.zeros(n_pairs, np.int64)
     if likely is not None:
-        some = np.flatnonzero(likely >= 0)
-        positions[some] = likely[some]
-        whole = np.tile(_WHOLE, (len(some), 1))
-        is_within = np.zeros(len(some), np.bool_)
-        scores[some] = _scored(
-            thumbnails, left[some], right[some], likely[some], is_within, whole, _CERTAIN
+        pairs = np.flatnonzero(likely >= 0)
+        positions[pairs] = likely[pairs]
+        whole = np.tile(_IDENTITY_MAP, (len(pairs), 1))
+        is_within = np.zeros(len(pairs), np.bool_)
+        scores[pairs] = _map_scores(
+            thumbnails, left[pairs], right[pairs], likely[pairs], is_within, whole, _CERTAIN_SCORE
         )
-    unsure = np.flatnonzero(scores < _SURE)
+    unsure = np.flatnonzero(scores < _SURE_SCORE)
     found = np.empty((len(unsure), _MOST_REFINED, 3))
     starts = np.empty((len(unsure), _MOST_REFINED, 4))
     find_starts(thumbnails, left[unsure], right[unsure], found, starts)
     for number in range(_MOST_REFINED):
-        here = np.flatnonzero((found[:, number, 1] >= 0) & (scores[unsure] < _SURE))
-        some = unsure[here]
-        tried = found[here, number, 1].astype(np.int64)
-        is_within = found[here, number, 2] > 0
-        score = _scored(
-            thumbnails, left[some], right[some], tried, is_within, starts[here, number], np.inf
+        open_pairs = np.flatnonzero((found[:, number, 1] >= 0) & (scores[unsure] < _SURE_SCORE))
+        pairs = unsure[open_pairs]
+        tried = found[open_pairs, number, 1].astype(np.int64)
+        is_within = found[open_pairs, number, 2] > 0
+        score = _map_scores(
+            thumbnails,
+            left[pairs],
+            right[pairs],
+            tried,
+            is_within,
+            starts[open_pairs, number],
+            np.inf,
         )
-        is_better = score > scores[some]
-        scores[some[is_better]] = score[is_better]
-        positions[some[is_better]] = tried[is_better]
+        is_better = score > scores[pairs]
+        scores[pairs[is_better]] = score[is_better]
+        positions[pairs[is_better]] = tried[is_better]
     return Places(scores, positions)
 
 
-def _scored(
+def _map_scores(
     thumbnails: NDArray[np.uint8],
     left: NDArray[np.int64],
     right: NDArray[np.int64],
     positions: NDArray[np.int64],
     is_within: NDArray[np.bool_],
     starts: NDArray[np.float64],
-    certain: float,
+    certain_score: float,
 ) -> NDArray[np.float64]:
     scores = np.empty(len(left))
-    score_maps(thumbnails, left, right, positions, is_within, starts, certain, scores)
+    score_maps(thumbnails, left, right, positions, is_within, starts, certain_score, scores)
     return scores

@@ -46,8 +46,8 @@ def means_by_distance(scores: QueryScores, kept: NDArray[np.bool_]) -> dict[str,
     n_queries, n_distances = relevant.shape
     precision, recall, empty = np.zeros((3, n_distances))
     for start in range(0, n_queries, _BALL_QUERIES):
-        some = slice(start, start + _BALL_QUERIES)
-        ball_precision, ball_recall, is_empty = within_radius(relevant[some], total[some])
+        block = slice(start, start + _BALL_QUERIES)
+        ball_precision, ball_recall, is_empty = within_radius(relevant[block], total[block])
         precision += ball_precision.sum(axis=0)
         recall += ball_recall.sum(axis=0)
         empty += is_empty.sum(axis=0)

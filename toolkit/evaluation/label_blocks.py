@@ -133,9 +133,11 @@ class LabelSets:
             result[rows, column[rows]] = True
             return result
         check_labels(block, len(block))
-        own = np.arange(block.shape[1]) if self.numbers is None else self.numbers[: block.shape[1]]
+        own_numbers = (
+            np.arange(block.shape[1]) if self.numbers is None else self.numbers[: block.shape[1]]
+        )
         _, columns, own_columns = np.intersect1d(
-            self.used, own, assume_unique=True, return_indices=True
+            self.used, own_numbers, assume_unique=True, return_indices=True
         )
         result[:, columns] = block[:, own_columns]
         return result

@@ -73,7 +73,7 @@ class LocalEvaluationPart:
         with self._lock:
             key, rest = self._rest
             if key != drawn.key:
-                rest = [drawn.left_out_of(one) for one in self._databases]
+                rest = [drawn.left_out_of(database) for database in self._databases]
                 self._rest = (drawn.key, rest)
         return rest
 
@@ -81,15 +81,15 @@ class LocalEvaluationPart:
         databases = self._without(task.drawn)
         with self._lock:
             if self._passes is None or self._passes[0] != task.key:
-                labels = [labels_of(one, "the database") for one in databases]
+                labels = [labels_of(database, "the database") for database in databases]
                 matched = task.labels.with_labels(labels)
-                made = Passes(task.query_codes, task.n_bits, databases, matched, task.own_rows)
-                self._passes = (task.key, made)
+                passes = Passes(task.query_codes, task.n_bits, databases, matched, task.own_rows)
+                self._passes = (task.key, passes)
             return self._passes[1]
 
 
-def _facts_of(one: CodeDatabase) -> DatabaseFacts:
+def _facts_of(database: CodeDatabase) -> DatabaseFacts:
     labels = None
-    if one.labels is not None:
-        labels = LabelFacts.of(one, labels_of(one, "the database"))
-    return DatabaseFacts(one.n_bits, len(one), n_kept_rows(one), labels)
+    if database.labels is not None:
+        labels = LabelFacts.of(database, labels_of(database, "the database"))
+    return DatabaseFacts(database.n_bits, len(database), n_kept_rows(database), labels)

@@ -140,9 +140,9 @@ def match_own_rows(
 
 
 def _place_of(query: DatabaseMark, databases: Sequence[DatabaseMark]) -> int:
-    same = [place for place, one in enumerate(databases) if query.is_same(one)]
+    same = [place for place, database in enumerate(databases) if query.is_same(database)]
     if len(same) != 1:
-        found = ", ".join(one.shown for one in databases)
+        found = ", ".join(database.shown for database in databases)
         times = "is not among them" if not same else f"is {len(same)} of them"
         raise EvaluationError(
             "`exclude_self=True` expects one bank both as queries and as database: "

@@ -146,10 +146,10 @@ def plan_parts(
     drawn = split_queries(queries)
     facts = together([functools.partial(part.facts, drawn) for part in parts])
     databases = list(itertools.chain.from_iterable(facts))
-    for one in databases:
-        if one.n_bits != n_bits:
-            raise CodesError(f"expected a database of {n_bits} bits, found {one.n_bits} bits")
-    query, n_database = _live(queries), sum(one.n_kept for one in databases)
+    for database in databases:
+        if database.n_bits != n_bits:
+            raise CodesError(f"expected a database of {n_bits} bits, found {database.n_bits} bits")
+    query, n_database = _live_queries(queries), sum(database.n_kept for database in databases)
     if not len(query) or not n_database:
         raise EvaluationError(
             f"expected queries and database rows, found {len(query)} and {n_database}"
@@ -166,7 +166,7 @@ def plan_parts(
     codes = check_codes(query.codes, n_bits, "query codes")
     bounds = itertools.pairwise(itertools.accumulate(map(len, facts), initial=0))
     tasks = [
-        EvaluationTask(codes, n_bits, labels.of_part(*bound), _own_of(own_rows, *bound), drawn)
+        EvaluationTask(codes, n_bits, labels.of_part(*bound), _own_rows_of(own_rows, *bound), drawn)
         for bound in bounds
     ]
     return EvaluationPlan(
@@ -174,26 +174,26 @@ def plan_parts(
         labels,
         drawn,
         list(map(PartOfTask, parts, tasks)),
-        [sum(one.n_rows for one in some) for some in facts],
+        [sum(database.n_rows for database in databases_of_part) for databases_of_part in facts],
         n_database,
     )
 
 
-def _live(queries: Sequence[CodeDatabase]) -> CodeDatabase:
+def _live_queries(queries: Sequence[CodeDatabase]) -> CodeDatabase:
     """The queries that are not deleted, as one database."""
     if len(queries) == 1 and queries[0].deleted is None:
         return queries[0]
-    shapes = [None if one.labels is None else one.labels.shape[1:] for one in queries]
-    if len(set(zip((tuple(one.class_names) for one in queries), shapes, strict=True))) > 1:
+    shapes = [None if part.labels is None else part.labels.shape[1:] for part in queries]
+    if len(set(zip((tuple(part.class_names) for part in queries), shapes, strict=True))) > 1:
         raise EvaluationError(
             "expected queries of the same classes, found databases of queries with different class "
             "names or kinds of labels: evaluate each by itself"
         )
-    live = [slice(None) if one.deleted is None else ~one.deleted for one in queries]
+    live = [slice(None) if part.deleted is None else ~part.deleted for part in queries]
     pairs = list(zip(queries, live, strict=True))
-    labels = [one.labels[rows] for one, rows in pairs if one.labels is not None]
+    labels = [part.labels[rows] for part, rows in pairs if part.labels is not None]
     return CodeSet(
-        np.concatenate([one.codes[rows] for one, rows in pairs]),
+        np.concatenate([part.codes[rows] for part, rows in pairs]),
         queries[0].n_bits,
         np.concatenate(labels) if len(labels) == len(queries) else None,
         class_names=queries[0].class_names,
@@ -201,18 +201,18 @@ def _live(queries: Sequence[CodeDatabase]) -> CodeDatabase:
 
 
 def _label_facts(databases: Sequence[DatabaseFacts]) -> list[LabelFacts]:
-    known = [one.labels for one in databases if one.labels is not None]
+    known = [database.labels for database in databases if database.labels is not None]
     if len(known) < len(databases):
         raise missing_labels("the database")
     return known
 
 
-def _own_of(own_rows: Sequence[OwnRows], first: int, stop: int) -> tuple[OwnRows, ...]:
+def _own_rows_of(own_rows: Sequence[OwnRows], first: int, stop: int) -> tuple[OwnRows, ...]:
     """Own rows in the databases ``first`` to ``stop`` (exclusive), numbered from the first."""
     return tuple(
-        dataclasses.replace(one, database=one.database - first)
-        for one in own_rows
-        if first <= one.database < stop
+        dataclasses.replace(rows, database=rows.database - first)
+        for rows in own_rows
+        if first <= rows.database < stop
     )
 
 
@@ -243,7 +243,7 @@ def _after_scoring(
     # The first task, which calls `together`, runs in this thread: `together` may require that.
     tasks: list[Callable[[], Any]] = [
         functools.partial(_bit_statistics, plan, together),
-        *(functools.partial(bootstrap_interval, some) for some in intervals),
+        *(functools.partial(bootstrap_interval, values) for values in intervals),
     ]
     return run_parallel(tasks)
 

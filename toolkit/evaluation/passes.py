@@ -127,8 +127,8 @@ class Passes:
         self._query_bytes = _even_columns(query_codes)
         self._databases = databases
         self._labels = labels
-        own = [own_rows] if isinstance(own_rows, OwnRows) else own_rows or ()
-        self._own_rows = {one.database: one for one in own}
+        all_own_rows = [own_rows] if isinstance(own_rows, OwnRows) else own_rows or ()
+        self._own_rows = {rows.database: rows for rows in all_own_rows}
         self._n_distances = n_bits + 1
         self._spans = _spans(databases, labels.row_cells)
 

@@ -236,12 +236,12 @@ def _is_class(value: int | None) -> bool:
     return value is not None and value >= 0
 
 
-def _check_names(one: LabelFacts) -> None:
-    names = one.class_names
+def _check_names(facts: LabelFacts) -> None:
+    names = facts.class_names
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise EvaluationError(f"class names must be unique, but {twice!r} names two classes")
-    n_classes = one.largest + 1 if one.width is None else one.width
+    n_classes = facts.largest + 1 if facts.width is None else facts.width
     if n_classes > len(names):
         raise EvaluationError(
             f"expected a name for each of {n_classes} classes, found {len(names)} names"

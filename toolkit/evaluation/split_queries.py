@@ -46,27 +46,29 @@ class SplitQueries:
     def left_out_of(self, database: CodeDatabase, *, is_one_set: bool = False) -> CodeDatabase:
         """The database without the rows of the queries; see `without_queries`."""
         listed = _sources(database)
-        whole = [one for one in listed if _is_whole(one, self.source, is_one_set=is_one_set)]
+        whole = [
+            source for source in listed if _is_whole(source, self.source, is_one_set=is_one_set)
+        ]
         if not whole:
             return database
         bank = cast("Bank", database)
         names = bank.names[:]
         is_query = np.fromiter((name in self.names for name in names), np.bool_, len(bank))
-        rest = bank.without(np.flatnonzero(is_query))
+        others = bank.without(np.flatnonzero(is_query))
         if len(listed) == 1:
             kept = np.flatnonzero(~is_query)
             labels = None if bank.labels is None else bank.labels[kept]
             digest = hash_names([names[row] for row in kept.tolist()], labels)
-            rest.sources = (_database_part(whole[0], self.source, digest),)
-        return rest
+            others.sources = (_database_part(whole[0], self.source, digest),)
+        return others
 
 
 def split_queries(queries: Sequence[CodeDatabase]) -> SplitQueries | None:
     """One or more banks of queries as those of a split; None if they are not from a split."""
-    drawn = [source for one in queries for source in _sources(one)]
-    if not drawn or not all(one.part == "queries" and one.protocol for one in drawn):
+    drawn = [source for bank in queries for source in _sources(bank)]
+    if not drawn or not all(source.part == "queries" and source.protocol for source in drawn):
         return None
-    names = itertools.chain.from_iterable(one.names for one in queries)
+    names = itertools.chain.from_iterable(bank.names for bank in queries)
     return SplitQueries(drawn[0], frozenset(names))
 
 
@@ -98,13 +100,13 @@ def _sources(codes: CodeDatabase) -> Sequence[BankSource]:
 
 
 def _is_whole(whole: BankSource, drawn: BankSource, *, is_one_set: bool) -> bool:
-    if whole.part != "all" or _place(whole) != _place(drawn):
+    if whole.part != "all" or _location(whole) != _location(drawn):
         return False
     is_same_draw = (whole.protocol, whole.seed) == (drawn.protocol, drawn.seed)
     return is_same_draw or (is_one_set and not whole.protocol)
 
 
-def _place(source: BankSource) -> str:
+def _location(source: BankSource) -> str:
     return source.dataset if source.root is None else os.path.realpath(source.root)
 
 

@@ -169,11 +169,11 @@ def _normalised(
     parts = ["running_mean", "running_var"]
     if f"{name}.weight" in tensors:
         parts += ["weight", "bias"]
-    own = {part: _double(tensors, f"{name}.{part}") for part in parts}
-    for part, values in own.items():
+    layer = {part: _double(tensors, f"{name}.{part}") for part in parts}
+    for part, values in layer.items():
         _check_shape(f"{name}.{part}", values, bias.shape)
-    factor = own.get("weight", 1) / np.sqrt(own["running_var"] + _EPSILON)
-    return weight * factor, (bias - own["running_mean"]) * factor + own.get("bias", 0)
+    factor = layer.get("weight", 1) / np.sqrt(layer["running_var"] + _EPSILON)
+    return weight * factor, (bias - layer["running_mean"]) * factor + layer.get("bias", 0)
 
 
 def _affine(name: str, weight: NDArray[np.float64], bias: NDArray[np.float64]) -> Affine:

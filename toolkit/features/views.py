@@ -51,13 +51,13 @@ def views_of(pixels: NDArray[np.uint8], rows: NDArray[np.int64], n_views: int) -
     """
     views = np.empty((len(pixels), n_views, *pixels.shape[1:]), dtype=np.uint8)
     views[:, 0] = pixels
-    for image, row, own in zip(pixels, rows.tolist(), views, strict=True):
+    for image, row, image_views in zip(pixels, rows.tolist(), views, strict=True):
         for view in range(1, n_views):
-            own[view] = _changed(image, np.random.default_rng([_STREAM, row, view]))
+            image_views[view] = _random_view(image, np.random.default_rng([_STREAM, row, view]))
     return views
 
 
-def _changed(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _random_view(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     height, width, _ = image.shape
     cropped = Image.fromarray(image).resize(
         (width, height), Image.Resampling.BILINEAR, box=_window(height, width, rng)

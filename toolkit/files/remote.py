@@ -40,7 +40,7 @@ def read_remote(url: str, max_bytes: int) -> bytes:
     MissingExtraError
         If the package that reads such addresses is not installed.
     """
-    with _named(url):
+    with _errors_name(url):
         system, path = _opened(url)
         size = system.info(path)["size"]
         if size is not None and size > max_bytes:
@@ -57,7 +57,7 @@ def remote_key(url: str) -> tuple[str, int]:
     FileNotFoundError, BankError, MissingExtraError
         As `read_remote` does.
     """
-    with _named(url):
+    with _errors_name(url):
         system, path = _opened(url)
         known = system.info(path)
         marks = [known.get(name) for name in ("ETag", "etag", "md5Hash", "generation", "mtime")]
@@ -82,12 +82,12 @@ def copy_remote(
     FileNotFoundError, BankError, MissingExtraError
         As `read_remote` does, or if the copy cannot be written.
     """
-    with _named(url):
+    with _errors_name(url):
         system, path = _opened(url)
     try:
         make_parents(target)
         with written_whole(target) as part:
-            with _named(url):
+            with _errors_name(url):
                 _get_file(system, path, part, moved)
             check(part)
     except FileNotFoundError:
@@ -131,7 +131,7 @@ def _opened(url: str) -> tuple[Any, str]:
 
 
 @contextlib.contextmanager
-def _named(url: str) -> Iterator[None]:
+def _errors_name(url: str) -> Iterator[None]:
     """Convert exceptions of stores into one line that names the address."""
     try:
         yield

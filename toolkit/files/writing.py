@@ -279,8 +279,8 @@ def _keep_mode(handle: int, replaced: os.stat_result | None) -> None:
     """Give a file the mode, and if possible the owner, of the one that it replaces."""
     if replaced is None or os.name == "nt":
         return
-    mode, own = stat.S_IMODE(replaced.st_mode) & 0o777, os.fstat(handle)
-    if (own.st_uid, own.st_gid) != (replaced.st_uid, replaced.st_gid):
+    mode, status = stat.S_IMODE(replaced.st_mode) & 0o777, os.fstat(handle)
+    if (status.st_uid, status.st_gid) != (replaced.st_uid, replaced.st_gid):
         try:
             os.fchown(handle, replaced.st_uid, replaced.st_gid)
         except OSError:
@@ -293,9 +293,9 @@ def _keep_mode(handle: int, replaced: os.stat_result | None) -> None:
 
 def _name_target(error: OSError, path: str | os.PathLike[str], part: _Part | None) -> None:
     """Let an error name the file that was asked for, unless it is about another one."""
-    own = {None, os.path.realpath(path)} | ({str(part.path)} if part else set())
+    own_paths = {None, os.path.realpath(path)} | ({str(part.path)} if part else set())
     name = error.filename
     named = os.fsdecode(name) if isinstance(name, str | bytes) else name
     is_private = isinstance(named, str) and is_private_name(Path(named).name)
-    if error.errno is not None and (named in own or is_private):
+    if error.errno is not None and (named in own_paths or is_private):
         error.filename, error.filename2 = os.fspath(path), None

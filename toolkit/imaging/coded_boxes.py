@@ -15,7 +15,7 @@ __all__ = ["check_coded_boxes"]
 _HOLE: Final = bytes(512)
 """What a lost disk sector leaves. Blank pictures of 36 million pixels have runs shorter than 32."""
 
-_CODED: Final = frozenset({b"av01", b"hvc1"})
+_IMAGE_TYPES: Final = frozenset({b"av01", b"hvc1"})
 """Types of items that are coded images."""
 
 _MOST_TABLE_BYTES: Final = 2**20
@@ -64,7 +64,7 @@ def _coded_items(data: bytes, start: int, end: int) -> Iterator[int]:
         layout = {2: ">HH4s", 3: ">IH4s"}.get(data[at])
         if name == b"infe" and layout is not None:
             item, _, kind = struct.unpack_from(layout, data, at + 4)
-            if kind in _CODED:
+            if kind in _IMAGE_TYPES:
                 yield item
 
 

@@ -247,14 +247,14 @@ class _Checker:
             raise ValueError
         blocks = []
         for number, tables in listed:
-            one = self._components[number]
-            columns, rows = (one.columns, one.rows) if n > 1 else (1, 1)
+            component = self._components[number]
+            columns, rows = (component.columns, component.rows) if n > 1 else (1, 1)
             blocks += [
-                [self._order.index(number), tables >> 4 & 3, 4 + (tables & 3), one.start,
-                 one.stride, columns, rows, column, row]
+                [self._order.index(number), tables >> 4 & 3, 4 + (tables & 3), component.start,
+                 component.stride, columns, rows, column, row]
                 for row in range(rows) for column in range(columns)
             ]  # fmt: skip
-        per_row, n_rows = (one.width, one.height) if n == 1 else self._mcus
+        per_row, n_rows = (component.width, component.height) if n == 1 else self._mcus
         fields = [
             per_row * n_rows, per_row, self._interval, first, last, bits >> 4 > 0,
             self._is_progressive,

@@ -18,11 +18,11 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 _FORMATS: Final = frozenset({"JPEG", "MPO"})
 _REDUCTIONS: Final = (8, 4, 2)
-_LEFT_OVER: Final = 2
+_MIN_RATIO: Final = 2
 """Minimum ratio of a reduced image's shorter side to the model's longer side."""
 
 _LEFT, _TOP, _RIGHT, _BOTTOM = range(4)
-_SEEN_SIDES: Final = {
+_RIGHT_AND_BOTTOM: Final = {
     1: (_RIGHT, _BOTTOM),
     2: (_LEFT, _BOTTOM),
     3: (_LEFT, _TOP),
@@ -47,7 +47,7 @@ def reduction(shape: tuple[int, int], size: tuple[int, int]) -> int:
     shape, size
         (height, width) of the image and of the model, pixels.
     """
-    most = min(shape) // (_LEFT_OVER * max(size))
+    most = min(shape) // (_MIN_RATIO * max(size))
     return next((factor for factor in _REDUCTIONS if factor <= most), 1)
 
 
@@ -88,7 +88,7 @@ def region(image: Image.Image, orientation: int, beyond: tuple[float, float]) ->
         The result of `reduce_jpeg`.
     """
     box = [0.0, 0.0, float(image.width), float(image.height)]
-    sides = _SEEN_SIDES.get(orientation, _SEEN_SIDES[1])
+    sides = _RIGHT_AND_BOTTOM.get(orientation, _RIGHT_AND_BOTTOM[1])
     for side, excess in zip(sides, beyond, strict=True):
         box[side] += excess if side in (_LEFT, _TOP) else -excess
     return box[0], box[1], box[2], box[3]

@@ -26,7 +26,7 @@ _STEP: Final = 8
 _SAMPLES: Final = 48
 """Text is looked for in every eighth byte. In data without any order, 48 of these are free of
 control characters once in 4,000 places; the bytes between them decide."""
-_NEXT: Final = 8
+_SAMPLES_TO_NEXT: Final = 8
 """Number of samples from a place that is not text to the next that is tried: by chance, the first
 place may lie before the text."""
 _NOT_TEXT: Final = bytes(
@@ -72,5 +72,5 @@ def _has_text(data: bytes, start: int) -> bool:
         text = part.decode("utf-8", "ignore").encode()
         if len(part) - len(text) <= 6 and not part.translate(_NOT_TEXT).strip(b"\0"):
             return True
-        at = is_not_text.find(bytes(_SAMPLES), at + _NEXT)
+        at = is_not_text.find(bytes(_SAMPLES), at + _SAMPLES_TO_NEXT)
     return False

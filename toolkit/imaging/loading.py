@@ -19,7 +19,7 @@ from hashkit.imaging.libtiff import silence_libtiff
 __all__ = ["load_whole"]
 
 _DECODER: Final = "hashkit-whole"
-_REPLACED: Final[tuple[str, ...]] = ("load_read", "load_prepare")
+_REPLACED_METHODS: Final[tuple[str, ...]] = ("load_read", "load_prepare")
 """Methods of the image that are replaced while it is decoded."""
 _OWN_LOADERS: Final = frozenset({"libtiff"})
 """Decoders that are called without `ImageFile.load` and always raise."""
@@ -73,7 +73,7 @@ def load_whole(image: Image.Image) -> None:
         return
     if any(tile.codec_name == "libtiff" for tile in tiles):
         silence_libtiff()
-    before = {name: image.__dict__[name] for name in _REPLACED if name in image.__dict__}
+    before = {name: image.__dict__[name] for name in _REPLACED_METHODS if name in image.__dict__}
     image.__dict__["load_read"] = _reader(image)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         image.__dict__["load_prepare"] = _preparer(image)
@@ -88,7 +88,7 @@ def load_whole(image: Image.Image) -> None:
         raise
     finally:
         # If kept, they would form a reference cycle that keeps the pixels alive.
-        for name in _REPLACED:
+        for name in _REPLACED_METHODS:
             image.__dict__.pop(name, None)
         image.__dict__.update(before)
 
@@ -107,12 +107,12 @@ def _preparer(image: TiffImagePlugin.TiffImageFile) -> Callable[[], None]:
 def _reader(image: ImageFile.ImageFile) -> Callable[[int], bytes]:
     """The ``load_read`` of an image; raises at the end of the file."""
     # A JPEG's own reader may add an end mark to a truncated file, if Pillow's setting says so.
-    own = image.load_read if isinstance(image, PngImagePlugin.PngImageFile) else None
+    load_read = image.load_read if isinstance(image, PngImagePlugin.PngImageFile) else None
 
     def read(n_bytes: int) -> bytes:
         try:
-            if own is not None:
-                data = own(n_bytes)
+            if load_read is not None:
+                data = load_read(n_bytes)
             else:
                 assert image.fp is not None  # noqa: S101 - open until `load` ends
                 data = image.fp.read(n_bytes)

@@ -22,7 +22,7 @@ from hashkit.imaging.png import needed_chunks, orientation_chunk
 __all__ = ["without_metadata"]
 
 _START: Final = bytes([0xFF, SOI])
-_ALONE: Final = frozenset({0x01, *RESTARTS})
+_BARE_MARKERS: Final = frozenset({0x01, *RESTARTS})
 """Markers of JPEG without a segment."""
 _CODING: Final = frozenset({*range(0xC0, 0xD0), *range(EOI, 0xDE)})
 _PROFILE: Final = b"ICC_PROFILE\0"
@@ -93,14 +93,14 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             start += 1
             continue
         end = start + 2
-        if marker != EOI and marker not in _ALONE:
+        if marker != EOI and marker not in _BARE_MARKERS:
             end += int.from_bytes(data[end : end + 2], "big")
         if marker == SOS:
             found = _END_OF_SCAN.search(data, end)
             if found is None:
                 raise ValueError
             end = found.start()
-        if marker not in _ALONE:
+        if marker not in _BARE_MARKERS:
             yield marker, start, end
         start = end
 

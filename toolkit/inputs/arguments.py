@@ -179,9 +179,9 @@ def checked_arguments(function: Callable[P, R], left: Collection[str] = ()) -> C
 def _evaluated(annotation: Any, scope: dict[str, Any]) -> Any:
     if not isinstance(annotation, str):
         return Any if annotation is inspect.Parameter.empty else annotation
-    one = types.SimpleNamespace(__annotations__={"it": annotation})
+    holder = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
-        return get_type_hints(one, scope)["it"]
+        return get_type_hints(holder, scope)["it"]
     except (NameError, TypeError):  # a name imported only for types
         return Any
 
@@ -239,18 +239,18 @@ def _fitted_one(value: Any, annotation: Any) -> Any:
         if callable(value):
             return value
         raise _MismatchError("a function")
-    if isinstance(annotation, type) and annotation is not Any and not _is_one(value, annotation):
+    if isinstance(annotation, type) and annotation is not Any and not _is_kind(value, annotation):
         raise _MismatchError(f"a {annotation.__name__}")
     return value
 
 
-def _is_one(value: object, kind: type) -> bool:
+def _is_kind(value: object, kind: type) -> bool:
     """Whether a value is of a class, or has the methods of a protocol.
 
     Protocols with properties are left to the function, whose message says what it takes.
     """
     if getattr(kind, "_is_protocol", False):
-        members = {name: one for name, one in vars(kind).items() if not name.startswith("_")}
+        members = {name: member for name, member in vars(kind).items() if not name.startswith("_")}
         is_of_data = not all(map(callable, members.values()))
         return is_of_data or all(callable(getattr(value, name, None)) for name in members)
     return isinstance(value, kind)
@@ -319,7 +319,7 @@ _WORDS: Final[dict[Any, str]] = {
 def _sequence(value: Any, arguments: tuple[Any, ...]) -> Any:
     import numpy as np
 
-    items = [one for one in arguments if one is not ...]
+    items = [argument for argument in arguments if argument is not ...]
     if isinstance(value, str | bytes) or not isinstance(value, Sequence | np.ndarray):
         raise _MismatchError("a sequence")
     if isinstance(value, np.ndarray) and not value.ndim:
@@ -327,12 +327,12 @@ def _sequence(value: Any, arguments: tuple[Any, ...]) -> Any:
     if len(items) == 1:
         kind = _PLURALS.get(items[0], "values")
         try:
-            return tuple(_fitted(one, items[0]) for one in value)
+            return tuple(_fitted(item, items[0]) for item in value)
         except _MismatchError:
             raise _MismatchError(f"a sequence of {kind}") from None
     if items and len(value) != len(items):
         raise _MismatchError(f"{len(items)} values")
-    return tuple(_fitted(one, kind) for one, kind in zip(value, items, strict=True))
+    return tuple(_fitted(item, kind) for item, kind in zip(value, items, strict=True))
 
 
 def _expected(name: str, what: str, value: object) -> str:

@@ -31,7 +31,7 @@ NPY_SIGNATURE: Final = b"\x93NUMPY"
 _MAX_HEADER_BYTES: Final = 10_000
 """NumPy's own limit; a header of plain values has 128."""
 
-_WARNED_OF: Final = re.compile(r"\\|[0-9][a-zA-Z_]")
+_MAKES_PARSER_WARN: Final = re.compile(r"\\|[0-9][a-zA-Z_]")
 """Text that makes Python's parser warn; it is in no header of numbers or text."""
 
 _TYPE: Final = re.compile(r"[<>=|]?[?biufcmMOSUV][0-9]*(\[[a-z]+\])?")
@@ -148,7 +148,7 @@ class _Member:
             raise self._fault(f"expected a header of at most {_MAX_HEADER_BYTES} bytes")
         text = self._take(size).decode("latin-1").strip()
         try:
-            if _WARNED_OF.search(text):
+            if _MAKES_PARSER_WARN.search(text):
                 raise ValueError
             fields = ast.literal_eval(text)
             kind = fields["descr"]

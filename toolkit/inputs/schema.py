@@ -117,7 +117,7 @@ def value_from(
     try:
         return _validator(annotation).validate_python(value, extra=extra)
     except ValidationError as fault:
-        faults = [_words(annotation, one) for one in fault.errors(include_url=False)]
+        faults = [_fault_text(annotation, one) for one in fault.errors(include_url=False)]
     except RecursionError:
         faults = ["expected less deeply nested values"]
     if len(faults) > _MAX_FAULTS:
@@ -196,11 +196,11 @@ def _object(kind: type[Any]) -> CoreSchema:
     return core.no_info_after_validator_function(make, core.typed_dict_schema(members))
 
 
-def _words(annotation: Any, error: Mapping[str, Any]) -> str:
+def _fault_text(annotation: Any, error: Mapping[str, Any]) -> str:
     """One fault: ``training.lengths[1]: expected a whole number, found "2"``."""
-    place = "".join(_place(error["loc"])).removeprefix(".")
+    place = "".join(_path_parts(error["loc"])).removeprefix(".")
     if error["type"] == "extra_forbidden":
-        return f"{place} is unknown{_nearest(annotation, error['loc'])}"
+        return f"{place} is unknown{_name_hint(annotation, error['loc'])}"
     if error["type"] == "missing":
         return f"{place} is missing"
     where = f"{place}: " if place else ""
@@ -211,17 +211,17 @@ def _words(annotation: Any, error: Mapping[str, Any]) -> str:
     return f"{where}expected {expected}, found {json_shown(error['input'])}"
 
 
-def _place(steps: tuple[str | int, ...]) -> Iterator[str]:
+def _path_parts(steps: tuple[str | int, ...]) -> Iterator[str]:
     for step in steps:
         is_name = isinstance(step, str) and step.isidentifier() and len(step) < _MAX_NAME
         yield f".{step}" if is_name else f"[{json_shown(step)}]"
 
 
-def _nearest(annotation: Any, steps: tuple[str | int, ...]) -> str:
+def _name_hint(annotation: Any, steps: tuple[str | int, ...]) -> str:
     """The known name that is most similar to an unknown one, if any is."""
     *parents, name = steps
     for step in parents:
-        annotation = _inner(annotation, step)
+        annotation = _annotation_of(annotation, step)
     annotation = _without_none(annotation)
     if not dataclasses.is_dataclass(annotation):
         return ""
@@ -230,7 +230,7 @@ def _nearest(annotation: Any, steps: tuple[str | int, ...]) -> str:
     return f", {hint}" if hint else ""
 
 
-def _inner(annotation: Any, step: str | int) -> Any:
+def _annotation_of(annotation: Any, step: str | int) -> Any:
     """Annotation of a field of a dataclass, or of an item of a list or mapping."""
     annotation = _without_none(annotation)
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):

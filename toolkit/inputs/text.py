@@ -54,7 +54,7 @@ def read_numbered_lines(
     except OSError as fault:
         raise error(f"{path}: cannot be read ({fault.strerror})") from None
     kept = list(
-        _kept(
+        _not_comments(
             _LINE_ENDS.split(decode_text(data, str(path), error, what, remedy)),
             1,
             keep_spaces=keep_spaces,
@@ -86,14 +86,16 @@ def stream_numbered_lines(
             text = decode_text(block, str(path), error, what, remedy, first_line=first)
             lines = _LINE_ENDS.split(text)
             yield from (
-                (at, line) for at, line in _kept(lines, first, keep_spaces=keep_spaces) if line
+                (at, line)
+                for at, line in _not_comments(lines, first, keep_spaces=keep_spaces)
+                if line
             )
             first += len(lines) - 1
     except OSError as fault:
         raise error(cannot_read(fault, path)) from None
 
 
-def _kept(lines: list[str], first: int, *, keep_spaces: bool) -> Iterator[tuple[int, str]]:
+def _not_comments(lines: list[str], first: int, *, keep_spaces: bool) -> Iterator[tuple[int, str]]:
     """The lines that are not comments, with their numbers from ``first``."""
     for number, line in enumerate(lines, start=first):
         text = line.strip()

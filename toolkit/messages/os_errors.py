@@ -30,7 +30,7 @@ _REMEDIES: Final = {
     errno.EINVAL: "choose another path",
     errno.EDQUOT: "free some space of your quota, or choose another disk",
 }
-_OTHERWISE: Final = "fix that, or choose another path"
+_DEFAULT_REMEDY: Final = "fix that, or choose another path"
 
 
 def reason_and_remedy(error: OSError) -> tuple[str, str]:
@@ -38,7 +38,7 @@ def reason_and_remedy(error: OSError) -> tuple[str, str]:
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
     if error.errno and "errno" in reason.lower():  # a library's text, with places in its source
         reason = os.strerror(error.errno)
-    return reason, _REMEDIES.get(error.errno or 0, _OTHERWISE)
+    return reason, _REMEDIES.get(error.errno or 0, _DEFAULT_REMEDY)
 
 
 def cannot_write(error: OSError, path: str | os.PathLike[str]) -> str:

@@ -182,5 +182,7 @@ def _map(file: BinaryIO, fields: _Fields, path: Path) -> Contents:
     offsets, rows, sketches = (
         data[start : start + dtype.itemsize * count].view(dtype) for dtype, start, count in arrays
     )
-    own = {field.name: getattr(fields, field.name) for field in dataclasses.fields(IndexHeader)}
-    return Contents(IndexHeader(**own), offsets, rows, sketches)
+    header_fields = {
+        field.name: getattr(fields, field.name) for field in dataclasses.fields(IndexHeader)
+    }
+    return Contents(IndexHeader(**header_fields), offsets, rows, sketches)

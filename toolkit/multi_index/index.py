@@ -125,7 +125,7 @@ class MultiIndex:
             source.row_generation,
         )
         costs = cls._of(header, tables)._measure_samples()
-        texts = {str(top_k): own for top_k, own in costs.items()}
+        texts = {str(top_k): measured_costs for top_k, measured_costs in costs.items()}
         return cls._of(dataclasses.replace(header, sample_costs=texts), tables)
 
     @classmethod

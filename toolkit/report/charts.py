@@ -172,9 +172,9 @@ class _Plot:
         base = self.y(self._y_axis.low)
         half = min(0.5 - 0.5 / (self.x(1) - self.x(0)), 0.4)  # half a unit between, where it fits
         return "".join(
-            f"M{to_length(self.x(one.x - half))} {to_length(base)}V{to_length(self.y(one.y))}"
-            f"H{to_length(self.x(one.x + half))}V{to_length(base)}z"
-            for one in series.points
+            f"M{to_length(self.x(point.x - half))} {to_length(base)}V{to_length(self.y(point.y))}"
+            f"H{to_length(self.x(point.x + half))}V{to_length(base)}z"
+            for point in series.points
         )
 
 

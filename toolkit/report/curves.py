@@ -59,8 +59,8 @@ def rank_figures(evaluations: Styled) -> list[Figure]:
 
 def difference_figures(evaluations: Styled) -> list[Figure]:
     """Precision and recall by rank of all others, less those of the first; for close curves."""
-    (_, own), *others = evaluations
-    by_k = {point["k"]: point for point in own.fields.get("rank_curve") or ()}
+    (_, reference), *others = evaluations
+    by_k = {point["k"]: point for point in reference.fields.get("rank_curve") or ()}
     curves = {
         (style, one.name): [point for point in one.fields["rank_curve"] if point["k"] in by_k]
         for style, one in others
@@ -87,7 +87,7 @@ def difference_figures(evaluations: Styled) -> list[Figure]:
         ]
         figures.append(
             chart_figure(
-                f"{measure.capitalize()} at k: difference from {own.name}",
+                f"{measure.capitalize()} at k: difference from {reference.name}",
                 "Above 0 is better.",
                 series,
                 log_axis("k, first ranks", max(curve[-1]["k"] for curve in curves.values())),

@@ -46,7 +46,7 @@ def save_duplicates_page(document: Mapping[str, Any], path: Path, find: FindImag
 
 def render_duplicates_page(document: Mapping[str, Any], find: FindImage) -> str:
     """HTML of the page, with thumbnails of the images that are found."""
-    groups = sorted(document["groups"], key=lambda group: (-_spare(group), group["keep"]))
+    groups = sorted(document["groups"], key=lambda group: (-_redundant_bytes(group), group["keep"]))
     shown = _first(groups)
     faults = [fault["message"] for fault in document["faults"]]
     values = {
@@ -79,7 +79,7 @@ def _first(groups: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def _group(group: Mapping[str, Any], find: FindImage) -> dict[str, Any]:
     return {
         "title": _TITLES[group["kind"]],
-        "spare": file_size(_spare(group)),
+        "spare": file_size(_redundant_bytes(group)),
         "images": [
             {
                 "name": image["name"],
@@ -98,7 +98,7 @@ def _nearness(image: Mapping[str, Any]) -> str:
     return f"{image['distance']} bits away" if score is None else f"{score:.0%} alike"
 
 
-def _spare(group: Mapping[str, Any]) -> int:
+def _redundant_bytes(group: Mapping[str, Any]) -> int:
     return sum(one["bytes"] or 0 for one in group["images"] if one["name"] != group["keep"])
 
 

@@ -86,17 +86,17 @@ def load_evaluation(path: Path) -> Evaluation:
     try:
         document = read_json(file, EvaluationError, "write it again with `hashkit evaluate`")
     except FileNotFoundError:
-        how = (
+        message = (
             f"{path} has no evaluation yet: hashkit evaluate --run {path}"
             if is_folder
             else f"{path}: there is no such evaluation; write one with `hashkit evaluate --json`"
         )
-        raise EvaluationError(how) from None
+        raise EvaluationError(message) from None
     _check_document(file, document)
-    own = {name: document.pop(name, None) for name in _OWN_FIELDS}
-    own = {name: value for name, value in own.items() if value is not None}
+    own_fields = {name: document.pop(name, None) for name in _OWN_FIELDS}
+    own_fields = {name: value for name, value in own_fields.items() if value is not None}
     default_name = path.resolve().name if is_folder else path.stem
-    return Evaluation(**{"name": default_name, **own}, fields=document)
+    return Evaluation(**{"name": default_name, **own_fields}, fields=document)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -125,10 +125,10 @@ def in_column_order(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     then baselines, best first.
     """
 
-    def key(one: Evaluation) -> tuple[Any, ...]:
-        if one.is_baseline:
-            return (True, -one.fields["map"])
-        return (False, one.fields["bits"], one.fields["map"])
+    def key(evaluation: Evaluation) -> tuple[Any, ...]:
+        if evaluation.is_baseline:
+            return (True, -evaluation.fields["map"])
+        return (False, evaluation.fields["bits"], evaluation.fields["map"])
 
     return [*evaluations[:1], *sorted(evaluations[1:], key=key)]
 

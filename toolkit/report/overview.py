@@ -17,11 +17,11 @@ __all__ = ["map_by_bits_figure", "map_figure"]
 def map_figure(evaluations: Styled) -> Figure:
     """MAP of each evaluation, its confidence interval, and its range over tie orders."""
     rows = []
-    for style, one in evaluations:
-        ends = one.fields.get("map_interval")
+    for style, evaluation in evaluations:
+        ends = evaluation.fields.get("map_interval")
         interval = (ends[0], ends[1]) if ends else None
-        outer = (one.fields["map_worst"], one.fields["map_best"])
-        rows.append(Interval(one.name, style, one.fields["map"], interval, outer))
+        outer = (evaluation.fields["map_worst"], evaluation.fields["map_best"])
+        rows.append(Interval(evaluation.name, style, evaluation.fields["map"], interval, outer))
     drawn = [end for row in rows for pair in (row.interval, row.outer) if pair for end in pair]
     title = "Mean average precision"
     axis = fitted_axis("mAP", [*drawn, *(row.value for row in rows)])
@@ -74,20 +74,25 @@ def map_by_bits_figure(evaluations: Styled) -> Figure | None:
 def _joined_by_title(evaluations: Styled) -> list[tuple[int, list[Evaluation]]]:
     """Groups of evaluations with one title and different bits, with the style of the first."""
     groups: dict[str, list[tuple[int, Evaluation]]] = {}
-    for style, one in evaluations:
-        groups.setdefault(one.title or f"name {one.name}", []).append((style, one))
+    for style, evaluation in evaluations:
+        groups.setdefault(evaluation.title or f"name {evaluation.name}", []).append(
+            (style, evaluation)
+        )
     joined = []
     for members in groups.values():
-        if len({one.fields["bits"] for _, one in members}) == len(members):
-            in_order = sorted((one for _, one in members), key=lambda one: one.fields["bits"])
+        if len({evaluation.fields["bits"] for _, evaluation in members}) == len(members):
+            in_order = sorted(
+                (evaluation for _, evaluation in members),
+                key=lambda evaluation: evaluation.fields["bits"],
+            )
             joined.append((members[0][0], in_order))
         else:
-            joined += [(style, [one]) for style, one in members]
+            joined += [(style, [evaluation]) for style, evaluation in members]
     return joined
 
 
-def _bits_point(one: Evaluation) -> Point:
-    bits, value = one.fields["bits"], one.fields["map"]
+def _bits_point(evaluation: Evaluation) -> Point:
+    bits, value = evaluation.fields["bits"], evaluation.fields["map"]
     return Point(bits, value, f"{bits} bits: mAP {share_text(value)}")
 
 

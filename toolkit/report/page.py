@@ -147,8 +147,8 @@ class _LabelRow:
 
 def _label_rows(evaluation: Evaluation, styled: Styled) -> list[_LabelRow]:
     """Labels of all evaluations, ordered by mAP in the page's own evaluation."""
-    own = evaluation.fields["per_label"]
-    names = dict.fromkeys(sorted(own, key=lambda name: -own[name]))
+    values = evaluation.fields["per_label"]
+    names = dict.fromkeys(sorted(values, key=lambda name: -values[name]))
     names |= dict.fromkeys(name for _, one in styled for name in one.fields["per_label"])
     n_queries = evaluation.fields.get("per_label_queries") or {}
     return [
@@ -161,11 +161,11 @@ def _label_rows(evaluation: Evaluation, styled: Styled) -> list[_LabelRow]:
     ]
 
 
-def _label_cell(one: Evaluation, label: str, css: str) -> _LabelCell | None:
-    value = one.fields["per_label"].get(label)
+def _label_cell(evaluation: Evaluation, label: str, css: str) -> _LabelCell | None:
+    value = evaluation.fields["per_label"].get(label)
     if value is None:
         return None
-    ends = (one.fields.get("per_label_interval") or {}).get(label)
+    ends = (evaluation.fields.get("per_label_interval") or {}).get(label)
     return _LabelCell(value, (ends[0], ends[1]) if ends else None, css)
 
 

@@ -44,7 +44,7 @@ def csv_text(evaluations: Sequence[Evaluation]) -> str:
     The columns are named like the fields of the JSON, with the cutoff at the end:
     ``precision_at_100``. A number that an evaluation does not have is left empty.
     """
-    rows = [dict(_csv_cells(one)) for one in evaluations]
+    rows = [dict(_csv_cells(evaluation)) for evaluation in evaluations]
     names: list[str] = []
     for row in rows:
         last = -1
@@ -57,19 +57,19 @@ def csv_text(evaluations: Sequence[Evaluation]) -> str:
     return csv_of_rows(names, [[row.get(name, "") for name in names] for row in rows])
 
 
-def _csv_cells(one: Evaluation) -> Iterator[tuple[str, Any]]:
-    yield "name", one.name
-    yield "title", one.title
-    yield "is_baseline", int(one.is_baseline)
+def _csv_cells(evaluation: Evaluation) -> Iterator[tuple[str, Any]]:
+    yield "name", evaluation.name
+    yield "title", evaluation.title
+    yield "is_baseline", int(evaluation.is_baseline)
     for name in _FACTS:
-        yield name, one.fields.get(name, "")
-    yield "exclude_self", int(bool(one.fields.get("exclude_self")))
-    yield "map", one.fields["map"]
-    low, high = one.fields.get("map_interval") or ("", "")
+        yield name, evaluation.fields.get(name, "")
+    yield "exclude_self", int(bool(evaluation.fields.get("exclude_self")))
+    yield "map", evaluation.fields["map"]
+    low, high = evaluation.fields.get("map_interval") or ("", "")
     yield "map_low", low
     yield "map_high", high
     for name in _VALUES:
-        value = one.fields.get(name)
+        value = evaluation.fields.get(name)
         if isinstance(value, Mapping):
             yield from ((f"{name}_{cutoff}", number) for cutoff, number in value.items())
         elif value is not None:
@@ -93,7 +93,7 @@ def latex_text(evaluations: Sequence[Evaluation], ks: Sequence[int] | None = Non
     best = {
         (label, bits): _best(cells, evaluations, bits)
         for label, cells in columns.items()
-        for bits in {one.fields["bits"] for one in evaluations}
+        for bits in {evaluation.fields["bits"] for evaluation in evaluations}
     }
     lines = [
         *_comments(evaluations),
@@ -102,15 +102,15 @@ def latex_text(evaluations: Sequence[Evaluation], ks: Sequence[int] | None = Non
         " & ".join(["Method", "Bits", *columns]) + r" \\",
         r"\midrule",
     ]
-    for number, one in enumerate(evaluations):
-        if number and one.is_baseline and not evaluations[number - 1].is_baseline:
+    for number, evaluation in enumerate(evaluations):
+        if number and evaluation.is_baseline and not evaluations[number - 1].is_baseline:
             lines.append(r"\midrule")
-        bits = one.fields["bits"]
+        bits = evaluation.fields["bits"]
         shown = [
-            _paper_cell(one, label, cells[number], best[label, bits])
+            _paper_cell(evaluation, label, cells[number], best[label, bits])
             for label, cells in columns.items()
         ]
-        lines.append(" & ".join([_escaped(_paper_name(one)), str(bits), *shown]) + r" \\")
+        lines.append(" & ".join([_escaped(_paper_name(evaluation)), str(bits), *shown]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
@@ -118,15 +118,19 @@ def _paper_columns(
     evaluations: Sequence[Evaluation], ks: Sequence[str] | None
 ) -> dict[str, list[float | None]]:
     """Values of all evaluations by column heading; None where an evaluation has none."""
-    columns: dict[str, list[float | None]] = {"mAP": [one.fields["map"] for one in evaluations]}
+    columns: dict[str, list[float | None]] = {
+        "mAP": [evaluation.fields["map"] for evaluation in evaluations]
+    }
     for field, heading in (("map_at", "mAP"), ("precision_at", "P"), ("recall_at", "R")):
-        cutoffs = {key for one in evaluations for key in one.fields[field]}
+        cutoffs = {key for evaluation in evaluations for key in evaluation.fields[field]}
         if field != "map_at":
             cutoffs = cutoffs & set(ks) if ks else cutoffs & set(_PAPER_KS) or cutoffs
         for cutoff in sorted(cutoffs, key=int):
-            values = [one.fields[field].get(cutoff) for one in evaluations]
+            values = [evaluation.fields[field].get(cutoff) for evaluation in evaluations]
             columns[f"{heading}@{int(cutoff)}"] = values
-    columns[r"P@$r \le 2$"] = [one.fields["precision_radius_2"] for one in evaluations]
+    columns[r"P@$r \le 2$"] = [
+        evaluation.fields["precision_radius_2"] for evaluation in evaluations
+    ]
     return columns
 
 
@@ -136,27 +140,27 @@ def _best(
     """The best value of the rows of a number of bits; None if there is nothing to compare."""
     values = [
         cell
-        for cell, one in zip(cells, evaluations, strict=True)
-        if cell is not None and one.fields["bits"] == bits
+        for cell, evaluation in zip(cells, evaluations, strict=True)
+        if cell is not None and evaluation.fields["bits"] == bits
     ]
     return max(values) if len(values) > 1 else None
 
 
-def _paper_cell(one: Evaluation, label: str, value: float | None, best: float | None) -> str:
+def _paper_cell(evaluation: Evaluation, label: str, value: float | None, best: float | None) -> str:
     if value is None:
         return "--"
     text = f"{value:.3f}"
     # What looks equal in the table is equally good.
     shown = rf"\textbf{{{text}}}" if best is not None and text == f"{best:.3f}" else text
-    ends = one.fields.get("map_interval")
+    ends = evaluation.fields.get("map_interval")
     if label == "mAP" and ends:
         return rf"{shown} {{\scriptsize [{ends[0]:.3f}, {ends[1]:.3f}]}}"
     return shown
 
 
-def _paper_name(one: Evaluation) -> str:
+def _paper_name(evaluation: Evaluation) -> str:
     """The name for a narrow column; for a baseline, without what it was fitted on."""
-    return one.name.partition(" on ")[0] if one.is_baseline else one.name
+    return evaluation.name.partition(" on ")[0] if evaluation.is_baseline else evaluation.name
 
 
 def _comments(evaluations: Sequence[Evaluation]) -> Iterator[str]:
@@ -168,9 +172,9 @@ def _comments(evaluations: Sequence[Evaluation]) -> Iterator[str]:
     level = (own.get("interval") or {"level": 0.95})["level"]
     yield f"% brackets: {level:.0%} interval, by bootstrap over queries."
     yield f"% mAP@R: convention {visible(str(own['convention']))}. P@r<=2: within 2 bits, empty 0."
-    for one in evaluations:
-        if (name := _paper_name(one)) != one.name:
-            yield f"% {visible(name)}: {visible(one.name)}."
+    for evaluation in evaluations:
+        if (name := _paper_name(evaluation)) != evaluation.name:
+            yield f"% {visible(name)}: {visible(evaluation.name)}."
 
 
 def _escaped(text: str) -> str:

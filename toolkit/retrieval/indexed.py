@@ -80,10 +80,10 @@ def indexed_rows(index: Index | None, database: Database, shards: Shards) -> lis
         )
     databases = [database] if not isinstance(database, Sequence) else database
     found = []
-    for number, (one, own) in enumerate(zip(databases, index, strict=True)):
-        if own is not None:
-            _check_index(own, one, shards.between(number, number + 1))
-            found.append(IndexedRows(number, number + 1, own))
+    for number, (part, part_index) in enumerate(zip(databases, index, strict=True)):
+        if part_index is not None:
+            _check_index(part_index, part, shards.between(number, number + 1))
+            found.append(IndexedRows(number, number + 1, part_index))
     return found
 
 
@@ -98,16 +98,17 @@ def find_nearest(
 ) -> Neighbours:
     """The ``limit`` nearest rows of each query within a radius, by (distance, row)."""
     parts = []
-    for one in indexed:
-        own = (
+    for indexed_rows in indexed:
+        own_shards = (
             shards
-            if len(indexed) == 1 and _is_all(one, shards)
-            else shards.between(one.first, one.stop)
+            if len(indexed) == 1 and _covers_all(indexed_rows, shards)
+            else shards.between(indexed_rows.first, indexed_rows.stop)
         )
-        if own.n_kept and (
-            engine == "index" or _gains(one.index, query_codes, own.n_kept, limit, radius)
+        if own_shards.n_kept and (
+            engine == "index"
+            or _index_gains(indexed_rows.index, query_codes, own_shards.n_kept, limit, radius)
         ):
-            parts.append((one, own, min(limit, own.n_kept)))
+            parts.append((indexed_rows, own_shards, min(limit, own_shards.n_kept)))
     if not parts:
         radii = np.empty(len(query_codes), np.int64)
         radii.fill(radius)  # np.full takes a microsecond more
@@ -115,24 +116,24 @@ def find_nearest(
     if len(parts) == 1 and parts[0][1] is shards:
         return _search(query_codes, shards, limit, radius, indexed[0].index, n_threads)
     found: list[tuple[int, PartHits]] = []
-    for one, own, own_limit in parts:
+    for indexed_rows, own_shards, own_limit in parts:
         # Rows farther than the last of those found so far cannot be in the answer.
-        reached = int(_reached(found, shards, limit, radius, len(query_codes)).max(initial=0))
-        near = _search(query_codes, own, own_limit, reached, one.index, n_threads)
-        found.append((one.first, PartHits.of(near)))
-    for first, stop in _gaps([one for one, *_ in parts], len(shards.codes)):
-        reached_by = _reached(found, shards, limit, radius, len(query_codes))
-        own = shards.between(first, stop)
-        near = scan(query_codes, own, limit, reached_by, n_threads)
+        reached = int(_useful_radii(found, shards, limit, radius, len(query_codes)).max(initial=0))
+        near = _search(query_codes, own_shards, own_limit, reached, indexed_rows.index, n_threads)
+        found.append((indexed_rows.first, PartHits.of(near)))
+    for first, stop in _unindexed([indexed_rows for indexed_rows, *_ in parts], len(shards.codes)):
+        reached_by = _useful_radii(found, shards, limit, radius, len(query_codes))
+        own_shards = shards.between(first, stop)
+        near = scan(query_codes, own_shards, limit, reached_by, n_threads)
         found.append((first, PartHits.of(near)))
     return _merged(found, shards, limit)
 
 
-def _is_all(one: IndexedRows, shards: Shards) -> bool:
-    return (one.first, one.stop) == (0, len(shards.codes))
+def _covers_all(indexed_rows: IndexedRows, shards: Shards) -> bool:
+    return (indexed_rows.first, indexed_rows.stop) == (0, len(shards.codes))
 
 
-def _gains(
+def _index_gains(
     index: MultiIndex, query_codes: NDArray[np.uint8], n_kept: int, limit: int, radius: int
 ) -> bool:
     wanted = None if limit >= n_kept else limit
@@ -171,7 +172,7 @@ def _search(
     return rows.replaced(again, scan(query_codes[again], shards, limit, radii[again], n_threads))
 
 
-def _reached(
+def _useful_radii(
     found: Sequence[tuple[int, PartHits]], shards: Shards, limit: int, radius: int, n_queries: int
 ) -> NDArray[np.int64]:
     """Largest distance at which each query may still find rows, int64 [q]."""
@@ -182,8 +183,8 @@ def _reached(
 
 def _merged(found: Sequence[tuple[int, PartHits]], shards: Shards, limit: int) -> Neighbours:
     """Hits of groups of databases, each with the number of its first database."""
-    in_order = sorted(found, key=lambda one: one[0])
-    return _by_row([(int(shards.offsets[one]), hits) for one, hits in in_order], shards, limit)
+    in_order = sorted(found, key=lambda pair: pair[0])
+    return _by_row([(int(shards.offsets[first]), hits) for first, hits in in_order], shards, limit)
 
 
 def _by_row(parts: Sequence[tuple[int, PartHits]], shards: Shards, limit: int) -> Neighbours:
@@ -192,7 +193,7 @@ def _by_row(parts: Sequence[tuple[int, PartHits]], shards: Shards, limit: int) -
     return Neighbours(hits.offsets, hits.distances, hits.rows, shards.offsets)
 
 
-def _gaps(parts: Sequence[IndexedRows], n_databases: int) -> list[tuple[int, int]]:
+def _unindexed(parts: Sequence[IndexedRows], n_databases: int) -> list[tuple[int, int]]:
     """Ranges of the databases that are in no part; the parts are in order."""
     starts = [0, *(one.stop for one in parts)]
     stops = [*(one.first for one in parts), n_databases]

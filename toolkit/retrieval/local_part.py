@@ -104,11 +104,11 @@ class LocalSearchPart:
         scores, places = [np.empty(0, np.float32)], [np.empty(0, np.int64)]
         for at, (first, stop) in enumerate(itertools.pairwise(hits.offsets.tolist())):
             codes = self._shards.take(hits.rows[first:stop])
-            own = asymmetric_distances(query.query_codes[at], query.logits[at], codes)
+            asymmetric = asymmetric_distances(query.query_codes[at], query.logits[at], codes)
             order = np.arange(stop - first)
             if query.oversample is not None:
-                order = rescored_order(own)[: query.top_k]
-            scores.append(own[order])
+                order = rescored_order(asymmetric)[: query.top_k]
+            scores.append(asymmetric[order])
             places.append(first + order)
         offsets = np.cumsum([0, *map(len, places[1:])], dtype=np.int64)
         chosen = np.concatenate(places)

@@ -99,17 +99,17 @@ def needed_sizes(
         int64 [q] for each part.
     """
     whole = np.zeros(histograms[0].shape, np.int64)
-    for one in histograms:
-        whole += one
+    for histogram in histograms:
+        whole += histogram
     until = np.cumsum(whole, axis=1)
     last = np.minimum((until < limit).sum(axis=1), until.shape[1] - 1)
     is_before = np.arange(until.shape[1]) < last[:, None]
     queries = np.arange(len(until))
-    sizes = [one.sum(axis=1, where=is_before, dtype=np.int64) for one in histograms]
+    sizes = [histogram.sum(axis=1, where=is_before, dtype=np.int64) for histogram in histograms]
     # Earlier parts hold the smaller row numbers, so they fill the remaining places first.
     room = limit - functools.reduce(np.add, sizes)
-    for size, one in zip(sizes, histograms, strict=True):
-        tied = one[queries, last].astype(np.int64)
+    for size, histogram in zip(sizes, histograms, strict=True):
+        tied = histogram[queries, last].astype(np.int64)
         taken = tied if whole_ties else np.minimum(tied, room)
         size += taken
         room = room - taken

@@ -171,5 +171,5 @@ def _offsets(sizes: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
 def _locate(
     rows: NDArray[np.int64], offsets: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    which = np.searchsorted(offsets, rows, side="right") - 1
-    return which, rows - offsets[which]
+    databases = np.searchsorted(offsets, rows, side="right") - 1
+    return databases, rows - offsets[databases]

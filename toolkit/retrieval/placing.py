@@ -41,13 +41,13 @@ def place(job: ScanJob, n_threads: int) -> Neighbours:
     distances, rows = np.empty(offsets[-1], np.uint16), np.empty(offsets[-1], np.int64)
 
     def place_part(query: int, part: int) -> None:
-        own = slice(offsets[query], offsets[query + 1])
+        entries = slice(offsets[query], offsets[query + 1])
         total = counts[query].sum(axis=0)
         # At each distance, a part's rows follow those of the parts before it.
         places = np.cumsum(total) - total + counts[query, :part].sum(axis=0)
-        places[radii[query] + 1 :] = own.stop - own.start
+        places[radii[query] + 1 :] = entries.stop - entries.start
         for codes, first, kept in kernel_spans(shards, parts[part]):
-            place_rows(codes, first, kept, words[query], places, distances[own], rows[own])
+            place_rows(codes, first, kept, words[query], places, distances[entries], rows[entries])
 
     _for_each(place_part, len(words), n_parts, n_threads)
     return Neighbours(offsets, distances, rows, shards.offsets)

@@ -83,15 +83,15 @@ def asymmetric_distances(
     weights = np.abs(logits)
     distances = np.empty(len(codes), dtype=np.float32)
     for first in range(0, len(codes), _BLOCK_ROWS):
-        own = slice(first, first + _BLOCK_ROWS)
-        bytes_of_rows = np.ascontiguousarray((codes[own] ^ query_code).T)
+        block = slice(first, first + _BLOCK_ROWS)
+        bytes_of_rows = np.ascontiguousarray((codes[block] ^ query_code).T)
         differs = np.unpackbits(bytes_of_rows, axis=0, count=len(weights))
         # Summed bit by bit in a fixed order, so that equal rows have equal sums on every machine.
         # The rows of a bit are contiguous, which takes two thirds of the time of strided ones.
         total = np.zeros(bytes_of_rows.shape[1], dtype=np.float32)
         for weight, of_bit in zip(weights, differs, strict=True):
             total += of_bit * weight
-        distances[own] = total
+        distances[block] = total
     return distances
 
 

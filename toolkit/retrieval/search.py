@@ -166,20 +166,20 @@ def search(
     n_kept = shards.n_kept
     limit = n_kept if top_k is None or top_k > n_kept else top_k
     search_radius = shards.n_bits if radius is None else radius
-    how = search_radius, engine, indexed, n_threads
+    engine_settings = search_radius, engine, indexed, n_threads
     if logits is None:
-        found = find_nearest(query_codes, shards, limit, *how)
+        found = find_nearest(query_codes, shards, limit, *engine_settings)
         return found if radius is not None else as_ranking(found, limit, shards.n_bits)
     logits = check_logits(logits, query_codes, shards.n_bits)
     if oversample is not None:
         n_candidates = min(oversample * limit, n_kept)
-        found = find_nearest(query_codes, shards, n_candidates, *how)
+        found = find_nearest(query_codes, shards, n_candidates, *engine_settings)
         candidates = as_ranking(found, n_candidates, shards.n_bits)
         return rescore(query_codes, logits, shards, candidates, limit)
     radii = np.full(len(query_codes), search_radius)
     if limit < n_kept:
         # Any row that ties with the last one may replace it.
-        found = find_nearest(query_codes, shards, limit, *how)
+        found = find_nearest(query_codes, shards, limit, *engine_settings)
         radii = last_distances(found, limit, search_radius)
     found = scan(query_codes, shards, n_kept, radii, n_threads)
     found = rerank(query_codes, logits, shards, found, limit)

@@ -33,10 +33,10 @@ __all__ = ["BatchSelection", "select", "select_at_once"]
 _UINT16: Final = np.dtype(np.uint16)
 _INT64: Final = np.dtype(np.int64)
 
-_ALONE_FOR: Final = 64
+_QUERIES_PER_THREAD: Final = 64
 """Queries per thread from which it costs little if each thread reads all rows."""
 
-_DEEP_FOR: Final = 6
+_DEEP_QUERIES_PER_THREAD: Final = 6
 """The same if, with separate rows, each thread would have to select many of its own."""
 
 _HEAD_START: Final = 60_000
@@ -63,7 +63,7 @@ def select(job: ScanJob, n_threads: int) -> Neighbours:
             return select_at_once(*job)
     # Threads with separate rows share the cost of reading and transposing them, but each must find
     # its own nearest rows. So threads take separate queries if there are many, or k is large.
-    n_own = _ALONE_FOR if job.top_k * _SHALLOW < n_rows else _DEEP_FOR
+    n_own = _QUERIES_PER_THREAD if job.top_k * _SHALLOW < n_rows else _DEEP_QUERIES_PER_THREAD
     n_query_parts = min(n_threads, max(1, n_queries // n_own))
     n_row_parts = n_threads // n_query_parts
     ahead = 0
@@ -82,10 +82,10 @@ def select(job: ScanJob, n_threads: int) -> Neighbours:
                 if part.stop > part.start
             ]
             if n_row_parts == 1:
-                found += run_parallel([one.run for one in selections])
+                found += run_parallel([selection.run for selection in selections])
             else:
-                run_parallel([scan for one in selections for scan in one.scans()])
-                found += [one.found() for one in selections]
+                run_parallel([scan for selection in selections for scan in selection.scans()])
+                found += [selection.found() for selection in selections]
     except BaseException:
         stop.is_set = True  # Ctrl-C came while this thread waited for others
         raise

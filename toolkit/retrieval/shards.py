@@ -73,10 +73,10 @@ class Shards:
     ) -> None:
         n_rows = n_kept = 0
         own_codes, offsets = [], [0]
-        for own, own_kept in zip(codes, kept, strict=True):
-            own_codes.append(read_only(np.ascontiguousarray(own)))
-            n_rows += len(own)
-            n_kept += len(own) if own_kept is None else int(np.count_nonzero(own_kept))
+        for part, kept_of_part in zip(codes, kept, strict=True):
+            own_codes.append(read_only(np.ascontiguousarray(part)))
+            n_rows += len(part)
+            n_kept += len(part) if kept_of_part is None else int(np.count_nonzero(kept_of_part))
             offsets.append(n_rows)
         self.codes = tuple(own_codes)
         self.n_bits = n_bits
@@ -124,8 +124,8 @@ class Shards:
             check_database(databases)
         codes, n_bits = codes_of_all(databases, n_bits)
         check_one_model(databases)
-        deleted = [one.deleted for one in databases]
-        return cls(codes, n_bits, [None if one is None else ~one for one in deleted])
+        deleted = [part.deleted for part in databases]
+        return cls(codes, n_bits, [None if part is None else ~part for part in deleted])
 
     def __len__(self) -> int:
         """Number of rows, kept or not."""
@@ -147,10 +147,10 @@ class Shards:
     def after(self, n_rows: int) -> Shards:
         """The rows after the first ``n_rows``, numbered from 0, without copying them."""
         starts = [max(n_rows - begin, 0) for begin, _ in self._ranges()]
-        codes = [one[start:] for one, start in zip(self.codes, starts, strict=True)]
+        codes = [part[start:] for part, start in zip(self.codes, starts, strict=True)]
         kept = [
-            None if one is None else one[start:]
-            for one, start in zip(self.kept, starts, strict=True)
+            None if part is None else part[start:]
+            for part, start in zip(self.kept, starts, strict=True)
         ]
         return Shards(codes, self.n_bits, kept)
 
@@ -159,17 +159,17 @@ class Shards:
         stop = len(self) if stop is None else stop
         for number, (begin, end) in enumerate(self._ranges()):
             for start in range(max(first, begin), min(stop, end), rows):
-                own = slice(start - begin, min(start + rows, stop, end) - begin)
+                local = slice(start - begin, min(start + rows, stop, end) - begin)
                 kept = self.kept[number]
-                yield Span(start, self.codes[number][own], None if kept is None else kept[own])
+                yield Span(start, self.codes[number][local], None if kept is None else kept[local])
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Codes of rows in any order, uint8 [m, size]."""
         codes = np.empty((len(rows), self.codes[0].shape[1]), dtype=np.uint8)
-        which = np.searchsorted(self.offsets, rows, side="right") - 1
+        shard_of_row = np.searchsorted(self.offsets, rows, side="right") - 1
         for number, own_codes in enumerate(self.codes):
-            own = which == number
-            codes[own] = own_codes[rows[own] - self.offsets[number]]
+            is_own = shard_of_row == number
+            codes[is_own] = own_codes[rows[is_own] - self.offsets[number]]
         return codes
 
     def kept_mask(self) -> NDArray[np.bool_] | None:

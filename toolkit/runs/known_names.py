@@ -206,8 +206,8 @@ def check_loss_options(name: str, options: Mapping[str, float | str]) -> None:
     """
     if split_loss(name)[0] == OWN_CODE:
         return
-    own = LOSSES.get(name, ())
-    unknown = sorted(options.keys() - set(own))
+    allowed = LOSSES.get(name, ())
+    unknown = sorted(options.keys() - set(allowed))
     if unknown:
-        known = ", ".join(own) or "no options"
+        known = ", ".join(allowed) or "no options"
         raise ConfigError(f"the loss {name} has no {', '.join(unknown)}; it has {known}")

@@ -40,7 +40,7 @@ _LISTED: Final = frozenset({"timm", "torchvision"})
 _Setting: TypeAlias = Literal["network", "loss"]
 """A setting that may name code."""
 
-_KEPT: Final = "onnx"
+_GRAPH_KIND: Final = "onnx"
 """Kind whose graph is kept in the run, so that the file it was made from is not opened again."""
 
 
@@ -55,7 +55,7 @@ def runs_own_code(network: str) -> bool:
         If there is no such kind of network.
     """
     kind, argument = split_network(network)
-    return bool(argument) and kind not in _LISTED and kind != _KEPT
+    return bool(argument) and kind not in _LISTED and kind != _GRAPH_KIND
 
 
 def is_own_loss(loss: str) -> bool:
@@ -77,7 +77,7 @@ def absolute_loss(loss: str) -> str:
 def absolute_network(network: str) -> str:
     """The name with an absolute path, so that it is valid from any working folder."""
     kind, argument = split_network(network)
-    if kind == _KEPT:
+    if kind == _GRAPH_KIND:
         if argument in BUILT_IN_EMBEDDERS or is_exported_network(argument):
             return network
         return f"{kind}:{with_home(argument).resolve()}"
@@ -93,7 +93,7 @@ def _absolute_own(code: str) -> str:
 def recorded_network(network: str) -> str:
     """The name as a model's metadata have it: a file without its folder."""
     kind, argument = split_network(network)
-    if kind == _KEPT:
+    if kind == _GRAPH_KIND:
         return f"{kind}:{PurePath(argument).name}"
     return _recorded_own(network) if runs_own_code(network) else network
 

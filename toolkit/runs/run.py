@@ -253,10 +253,13 @@ class Run:
         if not self.path.is_dir() or self.path.is_symlink():
             return False
         # An embedder alone may be a file of the user.
-        own = [self.checkpoints_path, *([self.embedder_path] if self._has_embedder_only() else [])]
+        own_paths = [
+            self.checkpoints_path,
+            *([self.embedder_path] if self._has_embedder_only() else []),
+        ]
         written = (self.config_path.name, self.embedder_path.name)
         return all(
-            path in own
+            path in own_paths
             or (path.parent == self.path and any(is_private_name(path.name, n) for n in written))
             for path in self.path.rglob("*")
         )

@@ -21,7 +21,7 @@ __all__ = ["FORMAT_VERSION", "RunConfig", "SharedTraining", "read_json_object", 
 
 FORMAT_VERSION: Final = 1
 
-_LATER: Final = frozenset({"unlabelled"})
+_ADDED_LATER: Final = frozenset({"unlabelled"})
 """Fields of the data that older files of this version do not have."""
 
 _REMEDY: Final = "correct the file, or train a new run"
@@ -152,7 +152,9 @@ def _missing(fields: Mapping[str, Any], *, is_old: bool) -> list[str]:
     missing = sorted(_names(RunConfig) - fields.keys())
     data = fields.get("data")
     if isinstance(data, dict):
-        missing += [f"data.{name}" for name in sorted(_names(DataSpec) - data.keys() - _LATER)]
+        missing += [
+            f"data.{name}" for name in sorted(_names(DataSpec) - data.keys() - _ADDED_LATER)
+        ]
     return missing
 
 

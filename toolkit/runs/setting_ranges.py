@@ -14,7 +14,7 @@ __all__ = ["MIN_INPUT_SIZE", "check_ranges"]
 MIN_INPUT_SIZE: Final = 8
 """Smallest height and width in pixels, for networks with three pools of stride 2."""
 
-_BETWEEN: Final = (
+_RANGES: Final = (
     ("height", MIN_INPUT_SIZE, 4096),
     ("width", MIN_INPUT_SIZE, 4096),
     ("patch", 1, 5),
@@ -51,7 +51,7 @@ _BETWEEN: Final = (
 )
 """Smallest and largest value of a setting, by name."""
 
-_ABOVE_0: Final = ("margin", "scale", "temperature", "learning_rate", "epochs", "gamma")
+_POSITIVE: Final = ("margin", "scale", "temperature", "learning_rate", "epochs", "gamma")
 
 
 def check_ranges(settings: Mapping[str, Any]) -> None:
@@ -63,13 +63,13 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
         Values by field of `hashkit.runs.config.TrainConfig`.
     """
     most_per_class = settings.get("batch_size", sys.maxsize)
-    for field, low, high in (*_BETWEEN, ("images_per_class", 0, most_per_class)):
+    for field, low, high in (*_RANGES, ("images_per_class", 0, most_per_class)):
         value = settings.get(field)
         if value is not None and not low <= value <= high:
             raise ConfigError(
                 f"`{field}` must be between {low} and {high}, not {argument_shown(value)}"
             )
-    for field in _ABOVE_0:
+    for field in _POSITIVE:
         value = settings.get(field)
         if value is not None and not value > 0:
             raise ConfigError(f"`{field}` must be above 0, not {argument_shown(value)}")

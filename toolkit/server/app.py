@@ -21,7 +21,7 @@ from hashkit.server.service import Service
 
 __all__ = ["make_app"]
 
-_READ: Final = (
+_READ_ROUTES: Final = (
     ("/", page.page_file),
     ("/page/{name}", page.page_file),
     ("/about", routes.about),
@@ -62,7 +62,7 @@ def make_app(service: Service) -> Starlette:
 
 
 def _routes() -> list[Route]:
-    reading = [Route(path, routes.answered(handler, path)) for path, handler in _READ]
+    reading = [Route(path, routes.answered(handler, path)) for path, handler in _READ_ROUTES]
     writing = [
         ("POST", "/search", routes.search),
         ("POST", "/images", writes.add_image),

@@ -13,7 +13,7 @@ from hashkit.server.limits import ServerLimits
 
 __all__ = ["checked_image", "content_type", "read_body"]
 
-_FORM: Final = "multipart/form-data"
+_MULTIPART: Final = "multipart/form-data"
 _CLOSE: Final = {"Connection": "close"}
 _MOST_DIGITS: Final = 20
 
@@ -59,7 +59,7 @@ def checked_image(request: Request, body: bytes, *, takes_json: bool = False) ->
     if format_of(body) is not None:
         return body
     how = "send the bytes of the file"
-    if content_type(request) == _FORM:
+    if content_type(request) == _MULTIPART:
         found = "a form"
     elif takes_json and body.lstrip()[:1] in (b"{", b"["):
         found, how = "JSON", "send it with the header Content-Type: application/json"

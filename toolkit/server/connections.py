@@ -12,7 +12,7 @@ from hashkit.server.limits import ServerLimits
 
 __all__ = ["limited_connections"]
 
-_FULL = (
+_TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
     b"retry-after: 1\r\nconnection: close\r\n\r\n"
     b'{"error": "too many connections: try again in a second"}'
@@ -52,7 +52,7 @@ class _LimitedConnection(H11Protocol):
         self.conn = _JoinedAnswer(h11.SERVER)
         super().connection_made(transport)
         if len(self.connections) > self.limits.max_connections:
-            transport.write(_FULL)
+            transport.write(_TOO_MANY)
             transport.close()
             return
         self._await_headers()

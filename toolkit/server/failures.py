@@ -26,11 +26,11 @@ _IMAGE_STATUS: Final = {
 }
 """Status codes of images that cannot be used, by reason."""
 
-_FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+_DISK_FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 _LATER: Final = {"Retry-After": "1"}
 
-_AS_CODE: Final = re.compile(r"`(\w+)(?:=[^`]*)?`")
+_CODE_SPAN: Final = re.compile(r"`(\w+)(?:=[^`]*)?`")
 
 
 class RequestError(Exception):
@@ -66,12 +66,12 @@ def _failure_of(error: Exception) -> RequestError:
     if isinstance(error, ImageError):
         return RequestError(_IMAGE_STATUS[error.reason], _image_text(error))
     if isinstance(error, ConfigError | CodesError):
-        return RequestError(422, _AS_CODE.sub(r"\1", str(error)))
+        return RequestError(422, _CODE_SPAN.sub(r"\1", str(error)))
     if isinstance(error, TimeoutError):
         return RequestError(504, "the answer took too long: try again later", {"Retry-After": "5"})
     if isinstance(error, MemoryError):
         return RequestError(503, "there is not enough memory now: try again later", _LATER)
-    if isinstance(error, OSError) and error.errno in _FULL:
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return RequestError(507, "the disk of the server is full")
     if isinstance(error, BankError):
         logger.error("%s", error)

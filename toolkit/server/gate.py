@@ -31,7 +31,7 @@ its address."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
 """Methods with counters of their own; a client may make up any number of others."""
 
-_FREE: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_ALWAYS_ANSWERED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths for supervisors, answered for any host name and however many requests wait."""
 
 
@@ -74,7 +74,7 @@ class Gate:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 known = {name.lower() for name, _ in message.get("headers", ())}
-                added = [one for one in _HEADERS if one[0] not in known]
+                added = [header for header in _HEADERS if header[0] not in known]
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
             await body.send(message)
 
@@ -88,7 +88,7 @@ class Gate:
         await body.discard()
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in _FREE:
+        if scope["path"] in _ALWAYS_ANSWERED:
             await self._app(scope, receive, send)
             return
         refusal = self._refusal(Request(scope))
@@ -134,7 +134,7 @@ def is_own_host(header: str, hosts: Collection[str]) -> bool:
         return True
     name = header.rpartition(":")[0] if header.rpartition(":")[2].isdigit() else header
     name = name.lower().rstrip(".")
-    if name in {"localhost", _own_name(), *(one.lower() for one in hosts)}:
+    if name in {"localhost", _own_name(), *(host.lower() for host in hosts)}:
         return True
     try:
         ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))

@@ -28,7 +28,7 @@ __all__ = ["BankState", "LiveBank", "Snapshot"]
 
 logger: Final = logging.getLogger("hashkit.server")
 
-_MASKS: Final = 16
+_MAX_MASKS: Final = 16
 """Most sets of labels whose rows a snapshot remembers."""
 
 
@@ -74,8 +74,8 @@ class Snapshot:
 
     def located(self, row: int) -> tuple[Bank, int]:
         """The bank of a row, and the row there."""
-        which = bisect.bisect_right(self._starts, row) - 1
-        return self.banks[which], row - self._starts[which]
+        number = bisect.bisect_right(self._starts, row) - 1
+        return self.banks[number], row - self._starts[number]
 
     def rows_named(self, name: str) -> list[int]:
         """Rows with a name, without deleted ones, ascending."""
@@ -104,7 +104,7 @@ class Snapshot:
         """
         key = tuple(sorted(set(labels)))
         if key not in self._masks:
-            if len(self._masks) >= _MASKS:
+            if len(self._masks) >= _MAX_MASKS:
                 self._masks.clear()
             try:
                 self._masks[key] = rows_of_labels(self.banks, key)
@@ -123,10 +123,10 @@ class Snapshot:
 def _keeps_rows(before: Sequence[Bank], now: Sequence[Bank]) -> bool:
     """Whether all rows have kept their numbers; others may have been added behind them."""
     return len(now) >= len(before) and all(
-        bool(one.identity)
-        and one.identity == other.identity
-        and (len(one) == len(other) or (other is now[-1] and len(one) < len(other)))
-        for one, other in zip(before, now, strict=False)
+        bool(old.identity)
+        and old.identity == new.identity
+        and (len(old) == len(new) or (new is now[-1] and len(old) < len(new)))
+        for old, new in zip(before, now, strict=False)
     )
 
 

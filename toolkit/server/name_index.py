@@ -12,7 +12,7 @@ from hashkit.server.upload_names import folded
 
 __all__ = ["NameIndex"]
 
-_TAIL: Final = 65_536
+_MAX_TAIL: Final = 65_536
 """Most rows behind the sorted ones; with more, all are sorted again."""
 
 
@@ -45,7 +45,7 @@ class NameIndex:
         return [row for row in found if row < len(names) and folded(names[row]) == key]
 
     def _extend(self, names: Sequence[str]) -> None:
-        if len(names) - len(self._hashes) > _TAIL:
+        if len(names) - len(self._hashes) > _MAX_TAIL:
             hashes = np.fromiter((hash(folded(name)) for name in names), np.int64, len(names))
             self._rows = np.argsort(hashes, kind="stable")
             self._hashes, self._tail = hashes[self._rows], {}

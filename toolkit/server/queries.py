@@ -86,18 +86,18 @@ def search_options(params: QueryParams, max_k: int, n_bits: int) -> SearchOption
     RequestError
         If one is unknown or invalid.
     """
-    given = checked_parameters(
+    parameters = checked_parameters(
         params, "k", "radius", "label", "rerank", "oversample", several="label"
     )
-    radius = _optional(given, "radius", 0, n_bits)
-    rerank = given.get("rerank", "0")
+    radius = _optional(parameters, "radius", 0, n_bits)
+    rerank = parameters.get("rerank", "0")
     if rerank not in ("0", "1"):
         raise RequestError(422, f"expected rerank=1 or rerank=0, found {rerank[:40]!r}")
-    oversample = _optional(given, "oversample", 1, 1_000)
+    oversample = _optional(parameters, "oversample", 1, 1_000)
     if oversample is not None and (rerank == "0" or radius is not None):
         raise RequestError(422, "oversample needs rerank=1 and cannot be combined with radius")
     # All images within a radius, up to the limit, unless fewer are asked for.
-    k = _optional(given, "k", 1, max_k) or (10 if radius is None else max_k)
+    k = _optional(parameters, "k", 1, max_k) or (10 if radius is None else max_k)
     return SearchOptions(k, radius, tuple(params.getlist("label")), rerank == "1", oversample)
 
 
@@ -147,8 +147,8 @@ def whole(text: str, name: str, low: int, high: int) -> int:
     )
 
 
-def _optional(given: Mapping[str, str], name: str, low: int, high: int) -> int | None:
-    return whole(given[name], name, low, high) if name in given else None
+def _optional(parameters: Mapping[str, str], name: str, low: int, high: int) -> int | None:
+    return whole(parameters[name], name, low, high) if name in parameters else None
 
 
 class _JsonError(HashkitError):

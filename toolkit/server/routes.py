@@ -83,9 +83,9 @@ async def _search_from(service: Service, start: Start, options: SearchOptions) -
         row = await service.in_thread(service.row_named, start.name)
     else:
         row = start.row or 0
-    bank, own = service.bank_with(row)
-    encoded = await service.encoded_row(bank, own, options)
-    query = Query(bank.names[own], encoded.code, None, label_names(bank, own), row)
+    bank, own_row = service.bank_with(row)
+    encoded = await service.encoded_row(bank, own_row, options)
+    query = Query(bank.names[own_row], encoded.code, None, label_names(bank, own_row), row)
     return await service.searcher.answer(query, options, encoded.logits)
 
 
@@ -104,33 +104,33 @@ async def _picture(
 ) -> Response:
     checked_parameters(request.query_params, "v")
     row = whole(request.path_params["row"], "the row", 0, 10**12 - 1)
-    bank, own = service.bank_with(row)
+    bank, own_row = service.bank_with(row)
     known = request.headers.get("if-none-match", "").removeprefix("W/").strip('"')
     async with asyncio.timeout(service.settings.limits.answer_seconds):
         try:
-            made = await service.in_thread(make, bank, own, known)
+            picture = await service.in_thread(make, bank, own_row, known)
         except ImageError as error:  # of the server's own files
             raise RequestError(404, f"row {row} has no picture: {error.reason}") from None
-    tag = known if made is None else made.tag
+    tag = known if picture is None else picture.tag
     headers = {"ETag": f'"{tag}"', "Cache-Control": "private, max-age=60"}
-    if made is None:
+    if picture is None:
         return Response(status_code=304, headers=headers)
-    return Response(made.data, media_type=made.media_type, headers=headers)
+    return Response(picture.data, media_type=picture.media_type, headers=headers)
 
 
 async def sample_rows(service: Service, request: Request) -> Response:
     """``GET /rows``: some rows, evenly spaced over the bank; others for another ``turn``."""
-    given = checked_parameters(request.query_params, "n", "turn")
-    n_rows = whole(given.get("n", "12"), "n", 1, _MOST_ROWS)
-    turn = whole(given.get("turn", "0"), "turn", 0, 10**9)
+    parameters = checked_parameters(request.query_params, "n", "turn")
+    n_rows = whole(parameters.get("n", "12"), "n", 1, _MOST_ROWS)
+    turn = whole(parameters.get("turn", "0"), "turn", 0, 10**9)
     now = service.bank.current()
     live = range(len(now.bank)) if now.bank.deleted is None else kept_rows(now.bank)
     step = max(1, len(live) // n_rows)
     rows = [int(row) for row in live[turn % step :: step][:n_rows]]
     places = [now.located(row) for row in rows]
     found = [
-        {"row": row, "name": bank.names[own], "label": json_label(label_names(bank, own))}
-        for row, (bank, own) in zip(rows, places, strict=True)
+        {"row": row, "name": bank.names[own_row], "label": json_label(label_names(bank, own_row))}
+        for row, (bank, own_row) in zip(rows, places, strict=True)
     ]
     return JSONResponse({"rows": found})
 

@@ -96,7 +96,7 @@ class Searcher:
         ModelError
             If the model cannot encode it.
         """
-        encoded: Encoded = await self._begun(image, None)
+        encoded: Encoded = await self._start_work(image, None)
         return encoded
 
     async def answer_image(self, image: ImageSource, options: SearchOptions) -> bytes:
@@ -107,7 +107,7 @@ class Searcher:
         RequestError, ImageError, ModelError
             As for `encoded` and `answer`.
         """
-        answer: bytes = await self._begun(image, options)
+        answer: bytes = await self._start_work(image, options)
         return answer
 
     async def answer(
@@ -128,7 +128,7 @@ class Searcher:
         self._model.close()
         self._search.close()
 
-    def _begun(self, image: ImageSource, options: SearchOptions | None) -> asyncio.Future[Any]:
+    def _start_work(self, image: ImageSource, options: SearchOptions | None) -> asyncio.Future[Any]:
         """Start work on an image; the result is its code or, with options, a search's answer."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._decoders.submit(self._decode, image, options, future)

@@ -175,7 +175,7 @@ class Uploads:
                 try:
                     if folded(image.name) in names:
                         raise _exists(image.name)
-                    written.append((number, image, self._written(image)))
+                    written.append((number, image, self._write_image(image)))
                 except RequestError as error:
                     outcomes[number] = error
                 else:
@@ -190,7 +190,7 @@ class Uploads:
             outcomes[number] = row
         return outcomes
 
-    def _written(self, image: NewImage) -> Path:
+    def _write_image(self, image: NewImage) -> Path:
         path = upload_path(self.folder, image.name)
         self._check_free(image.name, None if image.data is None else path)
         if image.data is not None:
@@ -220,9 +220,9 @@ class Uploads:
             raise RequestError(409, f"there is a folder named {name[:80]!r}")
         if path.exists():
             raise _exists(name)
-        above = next(one for one in path.parents if os.path.lexists(one))
-        if not above.is_dir():
-            file = above.relative_to(self.folder).as_posix()
+        existing = next(folder for folder in path.parents if os.path.lexists(folder))
+        if not existing.is_dir():
+            file = existing.relative_to(self.folder).as_posix()
             raise RequestError(
                 409, f"expected {file[:80]!r} to be a folder, found an image of this name"
             )

@@ -294,11 +294,14 @@ class BatchSource:
     def _two_views(self, views: FeatureViews, rows: NDArray[np.int64], step: int) -> Tensor:
         """Features of two views of each image of a step, float32 [2 * n, n_features]."""
         chosen = draw_views(len(rows), views.n_views, self._augmentation.seed, step)
-        return to_device(torch.cat([views.of(rows, one) for one in chosen]), self._device)
+        return to_device(torch.cat([views.of(rows, view) for view in chosen]), self._device)
 
     def _draw(self, n_images: int, step: int) -> tuple[list[Draws], Cut | None]:
         """Random values of a step: the draws of each view, and the rectangle of CutMix."""
-        how = self._augmentation
-        draws = torch.Generator().manual_seed(step_seed(how.seed, AUGMENT_STREAM, step))
-        views = [draw(n_images, self._size, how.augmentation, draws) for _ in range(how.n_views)]
-        return views, draw_cut(self._size, how.cutmix, draws)
+        settings = self._augmentation
+        draws = torch.Generator().manual_seed(step_seed(settings.seed, AUGMENT_STREAM, step))
+        views = [
+            draw(n_images, self._size, settings.augmentation, draws)
+            for _ in range(settings.n_views)
+        ]
+        return views, draw_cut(self._size, settings.cutmix, draws)

@@ -110,7 +110,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         trainer_sha256=weights_sha256(others),
     )
     tensors = {MODEL_PREFIX + name: value for name, value in checkpoint.model.items()} | others
-    data = save(_apart(tensors), metadata=metadata)
+    data = save(_unshared(tensors), metadata=metadata)
     with written_whole(path) as part:
         part.write_bytes(data)
 
@@ -209,8 +209,8 @@ def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _described(named: tuple[str, Tensor]) -> tuple[str, str, list[int], bytes]:
-    name, given = named
-    tensor = given.detach().cpu().contiguous()
+    name, value = named
+    tensor = value.detach().cpu().contiguous()
     is_bfloat16 = tensor.dtype == torch.bfloat16  # which NumPy lacks
     values: np.ndarray[Any, Any] = (tensor.view(torch.int16) if is_bfloat16 else tensor).numpy()
     dtype = "bfloat16" if is_bfloat16 else values.dtype.str
@@ -222,19 +222,19 @@ def library_versions() -> dict[str, str]:
     return versions_without_torch() | {"torch": str(torch.__version__)}
 
 
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors on the CPU, each with memory of its own, as the file format needs.
 
     Layers may share weights, and a buffer may be a part of another one.
     """
-    apart: dict[str, Tensor] = {}
+    unshared: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
         value = tensor.detach().cpu().contiguous()
-        place = value.untyped_storage().data_ptr()
-        apart[name] = value.clone() if place in seen else value
-        seen.add(place)
-    return apart
+        address = value.untyped_storage().data_ptr()
+        unshared[name] = value.clone() if address in seen else value
+        seen.add(address)
+    return unshared
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -158,7 +158,7 @@ class Learner(nn.Module):
         if kept == 1:
             return own
         others = _mean([loss(part, targets.flip(0)) for loss, part in parts])
-        return _mixed(own, others, kept)
+        return _weighted_sum(own, others, kept)
 
     def triplet_loss(self, logits: Tensor, triplets: Tensor) -> LossValue:
         """Loss over triplets of rows of ``logits``, int64 [T, 3]; the mean over code lengths."""
@@ -192,7 +192,7 @@ def _mean(values: list[LossValue]) -> LossValue:
     )
 
 
-def _mixed(own: LossValue, others: LossValue, kept: float) -> LossValue:
+def _weighted_sum(own: LossValue, others: LossValue, kept: float) -> LossValue:
     """Sum of two losses of one batch, with the weights ``kept`` and ``1 - kept``."""
     active = None
     if own.active is not None and others.active is not None:

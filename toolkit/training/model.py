@@ -82,7 +82,7 @@ class HashModel(nn.Module):
     @property
     def is_standardised(self) -> bool:
         """Whether logits have mean 0 and variance 1 over the training set."""
-        return not any(isinstance(one, nn.Identity) for one in self.standardise)
+        return not any(isinstance(layer, nn.Identity) for layer in self.standardise)
 
     def freeze(self, n_stages: int) -> None:
         """Exclude the network's first stages from training; -1 for all of them.
@@ -144,7 +144,7 @@ class HashModel(nn.Module):
 
     def standardised(self, parts: Sequence[Tensor]) -> Tensor:
         """Logits, float32 [N, n_bits], from what the heads compute."""
-        logits = [one(part) for one, part in zip(self.standardise, parts, strict=True)]
+        logits = [layer(part) for layer, part in zip(self.standardise, parts, strict=True)]
         return (logits[0] if len(logits) == 1 else torch.cat(logits, dim=1)).to(torch.float32)
 
     def calibrate(self, images: Tensor) -> None:

@@ -241,9 +241,9 @@ def _blended(plain: Tensor, images: Tensor, strengths: Tensor, policy: Policy) -
 
 
 def _posterise(images: Tensor, strengths: Tensor, policy: Policy) -> Tensor:
-    lost = 2 ** (strengths.abs() * policy.bits_lost).round().to(torch.int32)
-    lost = lost[:, None, None, None]
-    return (images // lost * lost).to(torch.uint8)
+    step = 2 ** (strengths.abs() * policy.bits_lost).round().to(torch.int32)
+    step = step[:, None, None, None]
+    return (images // step * step).to(torch.uint8)
 
 
 def _solarise(images: Tensor, strengths: Tensor, _: Policy) -> Tensor:

@@ -139,7 +139,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
 }
 """Recipes by name."""
 
-_OF_THE_RUN: Final = frozenset(
+_RUN_SETTINGS: Final = frozenset(
     {"recipe", "lengths", "height", "width", "resize", "seed"}
     | {"display_steps", "snapshot_steps", "keep_snapshots"}
 )
@@ -220,7 +220,7 @@ def describe_recipe(config: TrainConfig) -> str:
     changes = [
         f"{name}={_text(value)}"
         for name, value in values.items()
-        if name not in _OF_THE_RUN and value != usual[name]
+        if name not in _RUN_SETTINGS and value != usual[name]
     ]
     return f"{config.recipe} with {', '.join(changes)}" if changes else config.recipe
 

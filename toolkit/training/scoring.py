@@ -66,9 +66,9 @@ class Scorer:
         self._model.eval()
         if self._logits is not None:
             return
-        rows = _some(self._rows, n_images or len(self._rows))
+        rows = _evenly_spaced(self._rows, n_images or len(self._rows))
         with repeatable_kernels(self._device):
-            refresh_layers(self._model, self._outputs, _some(rows, LAYER_IMAGES))
+            refresh_layers(self._model, self._outputs, _evenly_spaced(rows, LAYER_IMAGES))
             logits = refresh_standardisation(self._model, self._outputs, rows)
         self._logits = logits if n_images is None else None
 
@@ -94,6 +94,6 @@ class Scorer:
         return self._model.head_outputs(self.fixed_features[chosen])
 
 
-def _some(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+def _evenly_spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """At most ``most`` evenly spaced rows."""
     return rows[:: -(-len(rows) // most)]

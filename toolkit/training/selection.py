@@ -78,10 +78,10 @@ def _mean_average_precision(
 def _triplet_accuracy(encode: Encode, data: TrainingData, lengths: Sequence[int]) -> list[float]:
     assert data.triplets is not None  # noqa: S101 - by the caller
     triplets = data.triplets[data.held_items]
-    rows, where = np.unique(triplets, return_inverse=True)
+    rows, positions = np.unique(triplets, return_inverse=True)
     shares = []
     for codes, n_bits in zip(_codes(encode, rows, lengths), lengths, strict=True):
-        bits: NDArray[Any] = unpack(codes, n_bits)[where.reshape(triplets.shape)]
+        bits: NDArray[Any] = unpack(codes, n_bits)[positions.reshape(triplets.shape)]
         query, similar, dissimilar = bits[:, 0], bits[:, 1], bits[:, 2]
         near = (query != similar).sum(axis=1)
         far = (query != dissimilar).sum(axis=1)

@@ -36,12 +36,14 @@ def worst_nearby(module: nn.Module, radius: float) -> Iterator[None]:
     radius
         Euclidean length of the move, over all parameters (rho in the paper).
     """
-    moved = [one for one in module.parameters() if one.grad is not None]
+    moved = [parameter for parameter in module.parameters() if parameter.grad is not None]
     # Copies, because subtracting the move would leave rounding errors.
-    before = [one.detach().clone() for one in moved]
-    layers = [one for one in module.modules() if isinstance(one, _NormBase) and _averages(one)]
+    before = [parameter.detach().clone() for parameter in moved]
+    layers = [
+        layer for layer in module.modules() if isinstance(layer, _NormBase) and _averages(layer)
+    ]
     with torch.no_grad():
-        gradients = [one.grad for one in moved if one.grad is not None]
+        gradients = [parameter.grad for parameter in moved if parameter.grad is not None]
         norms = [gradient.norm() for gradient in gradients]
         if norms:
             factor = radius / (torch.stack(norms).norm() + _LEAST_NORM)

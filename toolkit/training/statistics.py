@@ -49,12 +49,12 @@ def refresh_layers(model: HashModel, outputs_of: Outputs, rows: NDArray[np.int64
         int64 [n], n > 1: the rows of the images.
     """
     model.train()
-    kept = {id(one) for one in model.standardise}
-    layers = [one for one in model.modules() if id(one) not in kept and _averages(one)]
+    kept = {id(layer) for layer in model.standardise}
+    layers = [layer for layer in model.modules() if id(layer) not in kept and _averages(layer)]
     model.eval()
     if not layers:
         return
-    before = [(one.momentum, _copy(one)) for one in layers]
+    before = [(layer.momentum, _copy(layer)) for layer in layers]
     try:
         for layer in layers:
             layer.reset_running_stats()

@@ -94,12 +94,12 @@ class UnlabelledViews:
         """
         views = self._steps(first_step, n_steps)
         with contextlib.closing(batches), contextlib.closing(views):
-            for batch, own in zip(batches, views, strict=True):
-                yield dataclasses.replace(batch, unlabelled=own)
+            for batch, unlabelled in zip(batches, views, strict=True):
+                yield dataclasses.replace(batch, unlabelled=unlabelled)
 
     def _steps(self, first_step: int, n_steps: int) -> Generator[Views, None, None]:
         # The rows are generated a second time for the images, which another thread may take.
-        rows = (own for _, own in self._rows(first_step, n_steps))
+        rows = (rows_of_step for _, rows_of_step in self._rows(first_step, n_steps))
         images = self._pixels.batches(rows)
 
         def make(item: tuple[int, NDArray[np.int64]]) -> Views:
@@ -129,8 +129,12 @@ class UnlabelledViews:
         generator = torch.Generator().manual_seed(seed)
         images = to_device(images, self._device)
         weak, strong = (
-            augment(images, how, draw(len(images), self._size, how, generator).to(self._device))
-            for how in (self._weak, self._strong)
+            augment(
+                images,
+                augmentation,
+                draw(len(images), self._size, augmentation, generator).to(self._device),
+            )
+            for augmentation in (self._weak, self._strong)
         )
         return Views(weak, strong)
 

@@ -83,7 +83,7 @@ class BaselineSubject:
             )
         places = {name: row for row, name in enumerate(images.names)}
         training = images.subset(split.training)
-        query_codes, database_codes = _kept(queries), _kept(rest)
+        query_codes, database_codes = _without_deleted(queries), _without_deleted(rest)
         return cls(
             run,
             whole.header.manifest,
@@ -109,7 +109,7 @@ class BaselineSubject:
         return self.database.n_bits
 
 
-def _kept(bank: CodeDatabase) -> CodeSet:
+def _without_deleted(bank: CodeDatabase) -> CodeSet:
     """The rows of a bank that are not deleted."""
     rows = kept_rows(bank)
     labels = None if bank.labels is None else bank.labels[rows]

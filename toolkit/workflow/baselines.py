@@ -102,7 +102,7 @@ def baseline_reports(
     pixels = PixelFeatures(subject.images, subject.manifest.size, subject.manifest.resize)
     sources = {name: outputs if name in _ON_OUTPUTS else features or pixels for name in methods}
     codes: dict[str, BaselineCodes] = {}
-    with _for_this_process(_folder(run)):
+    with _locked(_folder(run)):
         for source in dict.fromkeys(sources.values()):
             names = [name for name in methods if sources[name] is source]
             codes |= _codes_on(subject, source, names, seed, reporter)
@@ -145,7 +145,7 @@ def _folder(run: Run) -> Path:
 
 
 @contextlib.contextmanager
-def _for_this_process(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Make the folder of the codes, and keep other processes from writing it at the same time."""
     folder.mkdir(exist_ok=True)
     try:

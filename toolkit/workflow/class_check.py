@@ -51,7 +51,7 @@ def seen_classes(
     sample = _sample(images, training)
     try:
         _, embedder = configured({"recipe": "unlabelled"}, None, "cpu", SILENT)
-        for place in (_kept, _temporary):
+        for place in (_cache_of, _temporary):
             with contextlib.suppress(OSError), place(sample) as folder:
                 return _separation(FeatureStore(folder, sample, embedder), sample, reporter)
     except HashkitError:  # weights are optional, and the training reports unusable images
@@ -72,7 +72,7 @@ def _sample(images: ImageSet, training: NDArray[np.int64]) -> ImageSet:
 
 
 @contextlib.contextmanager
-def _kept(sample: ImageSet) -> Iterator[Path]:
+def _cache_of(sample: ImageSet) -> Iterator[Path]:
     """A folder in the cache, one for each folder of images; only the user can read it."""
     digest = hashlib.blake2b(os.fsencode(str(sample.root)), digest_size=16).hexdigest()
     folder = cache_folder() / "classes" / digest

@@ -301,10 +301,10 @@ def _in_bank(
     return Duplicates(bank.path, folder, radius, len(kept), tuple(groups), tuple(faults))
 
 
-def _places(some: Sequence[ImageFacts], images: Sequence[ImageFacts]) -> NDArray[np.int64]:
+def _places(chosen: Sequence[ImageFacts], images: Sequence[ImageFacts]) -> NDArray[np.int64]:
     """The places of some of the images among all, int64 [m]."""
     place_of = {image.name: place for place, image in enumerate(images)}
-    return np.array([place_of[image.name] for image in some], np.int64)
+    return np.array([place_of[image.name] for image in chosen], np.int64)
 
 
 def _facts_of_rows(
@@ -315,7 +315,7 @@ def _facts_of_rows(
     reporter: Reporter,
 ) -> tuple[list[ImageFacts], list[Fault]]:
     """Facts of rows, in order: of their files, or from the bank where there is no file."""
-    named = list(_named(bank, rows))
+    named = list(_rows_and_names(bank, rows))
     paths = {name: find(bank, row) for row, name in named}
     there = [(name, path) for name, path in paths.items() if isinstance(path, Path)]
     with reporter.progress("reading candidates", len(there), "images") as bar:
@@ -330,7 +330,7 @@ def _facts_of_rows(
     return [facts.get(name) or _kept_facts(bank, row, name) for row, name in named], faults
 
 
-def _named(bank: AnyBank, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
+def _rows_and_names(bank: AnyBank, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
     """Rows and their names, each name once: missing and repeated names get the row's number."""
     seen: set[str] = set()
     names = bank.names  # each access looks at the file

@@ -115,7 +115,7 @@ def encode_set(
             warn=lambda fault: reporter.note(f"warning: {out}: {fault}"),
             **vars(options),
         )
-    _tell(report, reporter)
+    _note_report(report, reporter)
     report_index(out, reporter)
     return report
 
@@ -195,7 +195,7 @@ def complete_report(
     )
 
 
-def _tell(report: EncodeReport, reporter: Reporter) -> None:
+def _note_report(report: EncodeReport, reporter: Reporter) -> None:
     if report.was_complete:
         reporter.note(f"{report.path} is already complete: {plural(report.n_rows, 'row')}")
         return

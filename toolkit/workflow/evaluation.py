@@ -128,9 +128,9 @@ class Subject:
 
     def banks(self) -> Iterator[Bank]:
         """The banks among queries and databases."""
-        for one in [self.queries, *self.databases]:
-            if not isinstance(one, CodeSet):
-                yield cast("Bank", one)
+        for codes in [self.queries, *self.databases]:
+            if not isinstance(codes, CodeSet):
+                yield cast("Bank", codes)
 
     def _facts(self) -> Iterator[tuple[str, str]]:
         made_by = next(self.banks(), None)

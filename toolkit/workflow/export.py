@@ -197,7 +197,7 @@ def _export_fp32(
         images=_real_images(run, loaded.manifest),
         progress=reporter.note,
     )
-    return _noted(report, reporter, is_standardised=loaded.model.is_standardised)
+    return _note_findings(report, reporter, is_standardised=loaded.model.is_standardised)
 
 
 def _export_features(
@@ -220,10 +220,12 @@ def _export_features(
         images=_real_images(run, trained.manifest),
         progress=reporter.note,
     )
-    return _noted(report, reporter, is_standardised=trained.config.standardise)
+    return _note_findings(report, reporter, is_standardised=trained.config.standardise)
 
 
-def _noted(report: ExportReport, reporter: Reporter, *, is_standardised: bool) -> dict[str, Any]:
+def _note_findings(
+    report: ExportReport, reporter: Reporter, *, is_standardised: bool
+) -> dict[str, Any]:
     """Note what an export found; returns its report, JSON-ready."""
     reporter.note(f"verified: {report.parity.differences()}")
     bits = report.parity.bits
@@ -240,8 +242,8 @@ def _real_images(run: Run, manifest: Manifest) -> NDArray[np.uint8]:
     from hashkit.datasets.screening import load_pixels
 
     images = _training_images(run)
-    few = images.subset(spread_rows(len(images), N_VERIFY_IMAGES))
-    return load_pixels(few, manifest.size, manifest.resize).pixels
+    sample = images.subset(spread_rows(len(images), N_VERIFY_IMAGES))
+    return load_pixels(sample, manifest.size, manifest.resize).pixels
 
 
 def _training_images(run: Run) -> ImageSet:

@@ -30,7 +30,7 @@ __all__ = [
 
 _LEAST_IMAGES: Final = 2
 
-_PLAIN: Final = {
+_LOSS_OFF: Final = {
     "hidden": 0,
     "start": "random",
     "dropout": 0.0,
@@ -39,7 +39,7 @@ _PLAIN: Final = {
 }
 """Values of settings that only a loss needs, for methods that are fitted instead."""
 
-_OF_EVERY_METHOD: Final = frozenset(
+_NOT_REFUSED: Final = frozenset(
     {"recipe", "network", "lengths", "height", "width", "resize", "loss", "seed"}
     | {"preprocessing", "pixel_mean", "pixel_std", "layout", "output", "pooling"}
     | {"augmentation", "policy", "cutout", "cutmix", "mirror", "freeze", "calibrate"}
@@ -111,16 +111,16 @@ def _note_facts(embedder: Embedder, reporter: Reporter) -> None:
 
 
 def _without_learning(values: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a method that is fitted, with `_PLAIN` for those that only a loss needs."""
+    """Settings of a method that is fitted, with `_LOSS_OFF` for those that only a loss needs."""
     usual, _ = settings_of({"recipe": values["recipe"]})
-    usual |= _PLAIN
+    usual |= _LOSS_OFF
     for name, value in settings.items():
-        if name not in _OF_EVERY_METHOD and value != usual[name]:
+        if name not in _NOT_REFUSED and value != usual[name]:
             raise ConfigError(
                 f"`{name}` cannot be combined with {values['loss']}, which is fitted to the "
                 "features, not trained: leave it out, or choose a loss that is trained"
             )
-    return values | _PLAIN
+    return values | _LOSS_OFF
 
 
 def with_enough_images(

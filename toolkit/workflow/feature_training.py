@@ -187,7 +187,7 @@ def _is_complete(run: Run) -> bool:
     """Whether the run is trained, and every code length has its checkpoint and its summary."""
     try:
         parts = run.per_length().values() if run.is_trained else ()
-        return bool(parts) and all(one.is_trained and one.checkpoint_path() for one in parts)
+        return bool(parts) and all(part.is_trained and part.checkpoint_path() for part in parts)
     except RunError:
         return False
 
@@ -284,7 +284,7 @@ def _features(job: _Job, n_workers: int) -> FeatureSet | None:
 def _other_runs(run: Run) -> list[Path]:
     with contextlib.suppress(OSError):
         folders = sorted(run.path.resolve().parent.iterdir())
-        return [one for one in folders if one.name != run.path.name and one.is_dir()]
+        return [folder for folder in folders if folder.name != run.path.name and folder.is_dir()]
     return []
 
 

@@ -138,7 +138,7 @@ def rows_to_encode(
             if rows is None or len(rows):
                 return Todo(rows, mode)
             check_model(path, header, bank.header)
-            done = _done_part(bank)
+            done = _processed_part(bank)
     if not bank.is_complete:
         end_last_list(path, done)
         reporter.note(
@@ -207,7 +207,7 @@ def _rest_of_interrupted(
     return rows if is_same else np.zeros(0, np.int64)
 
 
-def _done_part(bank: Bank) -> BankSource:
+def _processed_part(bank: Bank) -> BankSource:
     """The last image list of a bank, cut to the images that it has processed."""
     number = len(bank.sources) - 1
     skipped = {

@@ -147,10 +147,10 @@ def leaks_of_subject(subject: Subject, n_workers: int | None, reporter: Reporter
         return leaks_of_split(images, split, n_workers, reporter)
     find = subject.images
     others = [one for one in subject.databases if one is not subject.queries]
-    named = _named(subject.queries, find)
+    named = _names_and_images(subject.queries, find)
     queries = np.arange(len(named))
     for one in others:
-        named += _named(one, find)
+        named += _names_and_images(one, find)
     codes, is_usable = _hashes(named, n_workers, reporter)
     has_own = len(others) < len(subject.databases)
     database = np.arange(0 if has_own else len(queries), len(named))
@@ -160,7 +160,7 @@ def leaks_of_subject(subject: Subject, n_workers: int | None, reporter: Reporter
     return Leaks(int(is_usable[queries].sum()), int((~is_usable).sum()), found)
 
 
-def _named(codes: CodeDatabase, find: RowImages) -> list[_Named]:
+def _names_and_images(codes: CodeDatabase, find: RowImages) -> list[_Named]:
     """Names and images of the rows that are not deleted."""
     names = codes.names  # a bank looks at its file for each access
     return [
@@ -201,9 +201,9 @@ def _hashes(
     encoder = Encoder.load(_MODEL, "cpu")
     n_threads = check_threads(n_workers, "num_workers")
 
-    def pixels_of(one: _Named) -> NDArray[np.uint8] | None:
+    def pixels_of(named_image: _Named) -> NDArray[np.uint8] | None:
         try:
-            return None if one[1] is None else encoder.prepare(one[1])
+            return None if named_image[1] is None else encoder.prepare(named_image[1])
         except ImageError:
             return None
 

@@ -36,16 +36,18 @@ def check_loggers(loggers: Any) -> tuple[str | RunLogger, ...]:
             '`loggers` must be a list of names or objects, as in `loggers=["tensorboard"]`, not '
             f"{argument_shown(loggers)}"
         )
-    for one in loggers:
-        if isinstance(one, str):
-            check_name("logger", one, LOGGERS)
-            require(one, f"the logger {one}", one)
-        elif isinstance(one, type) or not all(callable(getattr(one, m, None)) for m in _METHODS):
+    for logger in loggers:
+        if isinstance(logger, str):
+            check_name("logger", logger, LOGGERS)
+            require(logger, f"the logger {logger}", logger)
+        elif isinstance(logger, type) or not all(
+            callable(getattr(logger, m, None)) for m in _METHODS
+        ):
             raise ConfigError(
                 f"a logger must be {', '.join(LOGGERS)} or an object with the methods "
-                f"{', '.join(_METHODS)}, not {argument_shown(one)}"
+                f"{', '.join(_METHODS)}, not {argument_shown(logger)}"
             )
-    names = [one for one in loggers if isinstance(one, str)]
+    names = [logger for logger in loggers if isinstance(logger, str)]
     if len(set(names)) < len(names):
         raise ConfigError("`loggers` has a name twice: leave one of them out")
     return tuple(loggers)
@@ -57,8 +59,8 @@ def logger_group(loggers: Sequence[str | RunLogger], reporter: Reporter) -> Logg
     from hashkit.training.loggers.group import LoggerGroup
 
     made = [
-        (one, KINDS[one]()) if isinstance(one, str) else (type(one).__name__, one)
-        for one in loggers
+        (logger, KINDS[logger]()) if isinstance(logger, str) else (type(logger).__name__, logger)
+        for logger in loggers
     ]
     return LoggerGroup(made, reporter.note)
 

@@ -180,11 +180,11 @@ def check_made_by(banks: Iterable[Bank], model_sha256: str) -> None:
             raise BankMismatchError(
                 f"{bank.path} was made by another model: expected "
                 f"{shown_sha256(bank.header.model_sha256)}, found {shown_sha256(model_sha256)}; "
-                f"give its `model=...`, or encode the images again with {_again(bank)}"
+                f"give its `model=...`, or encode the images again with {_command_to_remake(bank)}"
             )
 
 
-def _again(bank: Bank) -> str:
+def _command_to_remake(bank: Bank) -> str:
     """The command that makes a bank again."""
     from hashkit.collection.bank_of_folder import followed_folder  # h5py takes long to import
 

@@ -71,15 +71,17 @@ def check_writable_folder(folder: Path) -> None:
 
 def _check_folder(path: Path, folder: Path) -> None:
     """Check that the nearest folder that exists can be written; ``path`` is for the message."""
-    there = next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)
-    if not os.path.isdir(there):  # noqa: PTH112
+    existing = next(
+        (ancestor for ancestor in (folder, *folder.parents) if os.path.lexists(ancestor)), folder
+    )
+    if not os.path.isdir(existing):  # noqa: PTH112
         error: OSError = NotADirectoryError(errno.ENOTDIR, "Not a directory")
-    elif not os.access(there, os.W_OK):
+    elif not os.access(existing, os.W_OK):
         error = PermissionError(errno.EACCES, "Permission denied")
     else:
         return
-    if there != Path(os.path.realpath(path)):
-        error.filename = str(there)
+    if existing != Path(os.path.realpath(path)):
+        error.filename = str(existing)
     raise ConfigError(cannot_write(error, path))
 
 

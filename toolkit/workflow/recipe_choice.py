@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["chosen_settings", "odd_class_names"]
 
-_ODD: Final = re.compile(
+_ODD_NAME: Final = re.compile(
     r"""
     (19|20)\d\d                                    # 2021, 2021-05, 2021 summer
     | \d{1,2}[-_. ]\d{1,2}([-_. ]\d{2,4})?$        # 05-2021
@@ -109,7 +109,7 @@ def _with_frozen_network(settings: Mapping[str, Any], reporter: Reporter) -> dic
 
 def odd_class_names(names: Sequence[str]) -> list[str]:
     """Names of folders that say when or how their images arrived; empty if they are few."""
-    odd = [name for name in names if _ODD.match(name)]
+    odd = [name for name in names if _ODD_NAME.match(name)]
     return odd if len(odd) >= max(1, _SHARE * len(names)) else []
 
 

@@ -118,14 +118,16 @@ def rescored(
     n_wanted = min(oversample * max(cutoffs, default=0), report.n_database - report.exclude_self)
     size = max(1, _ENTRIES // max(1, n_wanted))
     for start in range(0, len(live), size):
-        some = slice(start, start + size)
-        found = search(live.codes[some], databases, top_k=n_wanted + report.exclude_self)
+        block = slice(start, start + size)
+        found = search(live.codes[block], databases, top_k=n_wanted + report.exclude_self)
         for query, rows in enumerate(found.rows, start):
             if own_rows is not None:
-                own = shards.offsets[own_rows.database] + own_rows.rows[query]
-                rows = rows[rows != own][:n_wanted]
-            which = np.searchsorted(shards.offsets, rows, side="right") - 1
-            is_hit = labels.is_relevant(query, which, rows - shards.offsets[which])
+                own_row = shards.offsets[own_rows.database] + own_rows.rows[query]
+                rows = rows[rows != own_row][:n_wanted]
+            database_of_row = np.searchsorted(shards.offsets, rows, side="right") - 1
+            is_hit = labels.is_relevant(
+                query, database_of_row, rows - shards.offsets[database_of_row]
+            )
             asymmetric = asymmetric_distances(live.codes[query], logits[query], shards.take(rows))
             order = rescored_order(asymmetric)
             # Rows before place n in the list are the n nearest, so one order serves every cut-off.

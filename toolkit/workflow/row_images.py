@@ -81,8 +81,8 @@ class RowImages:
     def names_of(self, bank: CodeDatabase, path: Path) -> Iterator[str]:
         """Names that an image file has below the folders of a bank; the file may be gone."""
         real = Path(os.path.realpath(path))
-        given = [] if self._data_root is None else [self._data_root]
-        for root in (*given, *_roots(sources_of(bank))):
+        given_roots = [] if self._data_root is None else [self._data_root]
+        for root in (*given_roots, *_roots(sources_of(bank))):
             real_root = Path(os.path.realpath(root))
             if real.is_relative_to(real_root):
                 yield real.relative_to(real_root).as_posix()

@@ -164,11 +164,11 @@ def answers(
         found = searcher(codes, question, logits=logits)
         return list(_results(place, queries, found))
     results: list[Result] = []
-    for at, own in enumerate(find_own_rows(place, queries)):
-        one = slice(at, at + 1)
-        own_logits = None if logits is None else logits[one]
-        found = searcher(codes[one], question, left_out=own, logits=own_logits)
-        results += _results(place, queries[one], found)
+    for at, own_rows in enumerate(find_own_rows(place, queries)):
+        only_query = slice(at, at + 1)
+        own_logits = None if logits is None else logits[only_query]
+        found = searcher(codes[only_query], question, left_out=own_rows, logits=own_logits)
+        results += _results(place, queries[only_query], found)
     return results
 
 

@@ -116,8 +116,8 @@ class SearchPlace:
 
     def locate(self, row: int) -> tuple[Bank, int]:
         """The bank of a row, and the row there."""
-        which = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self.banks[which], row - self._starts[which]
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self.banks[number], row - self._starts[number]
 
     def is_deleted(self, row: int) -> bool:
         """Whether a row is deleted."""

@@ -146,21 +146,21 @@ def with_logits(
                 "missing",
             )
         place.check_query_model()
-        own = place.encoder.logits([image])
-        code = binarize(own)[0]
+        own_logits = place.encoder.logits([image])
+        code = binarize(own_logits)[0]
         if not np.array_equal(code, query.code):
             reporter.note(
                 f"warning: {query.name} now has a different code than in the bank; the new code is "
                 "used"
             )
         answered.append(dataclasses.replace(query, code=code))
-        logits.append(own)
+        logits.append(own_logits)
     return answered, np.concatenate(logits)
 
 
 def find_own_rows(place: SearchPlace, queries: Sequence[Query]) -> list[list[int]]:
     """Rows of the banks that hold each query itself: its own row, or the rows of its file."""
-    own: list[list[int]] = [[] if query.row is None else [query.row] for query in queries]
+    own_rows: list[list[int]] = [[] if query.row is None else [query.row] for query in queries]
     files = {
         at: query.image
         for at, query in enumerate(queries)
@@ -170,8 +170,8 @@ def find_own_rows(place: SearchPlace, queries: Sequence[Query]) -> list[list[int
         names = {at: set(place.images.names_of(bank, path)) for at, path in files.items()}
         rows = rows_named(bank.names, set().union(*names.values()))
         for at, wanted in names.items():
-            own[at] += [start + row for name in sorted(wanted) for row in rows[name]]
-    return own
+            own_rows[at] += [start + row for name in sorted(wanted) for row in rows[name]]
+    return own_rows
 
 
 def _no_such_file(place: SearchPlace, name: str) -> str:
@@ -215,22 +215,22 @@ def _unknown_name(place: SearchPlace, name: str) -> str:
     if not any(bank.header.has_names for bank in place.banks):
         return f"{place.banks[0].path} has no names: give the number of a row with `row`"
     example = next((known for bank in place.banks for known in bank.names[:1]), "")
-    hint = _alike(place, name) or (
+    hint = _similar_name_hint(place, name) or (
         f"names are paths in the folder, as {example}" if example else "it has no rows"
     )
     return f'`name="{name}"`: no row of {place.banks[0].path} has this name; {hint}'
 
 
-def _alike(place: SearchPlace, name: str) -> str:
+def _similar_name_hint(place: SearchPlace, name: str) -> str:
     """``did you mean X?`` with a row's name that has the same end, or is similar."""
     last = _last_part(name)
-    some: list[str] = []
+    compared: list[str] = []
     for known in (known for bank in place.banks for known in bank.names):
         if _last_part(known) == last:
             return f"did you mean {known}?"
-        if len(some) < _MOST_COMPARED:
-            some.append(known)
-    return did_you_mean(name, some)
+        if len(compared) < _MOST_COMPARED:
+            compared.append(known)
+    return did_you_mean(name, compared)
 
 
 def _last_part(name: str) -> str:

@@ -108,13 +108,13 @@ def hits_of(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list
     """Hits of each query of a search in ``banks``."""
     columns: list[Any] = [*found.locate(), found.rows, found.distances]
     if isinstance(found, Ranking):
-        own: Iterable[Any] = range(len(found.rows))
+        positions: Iterable[Any] = range(len(found.rows))
         if found.asymmetric_distances is not None:
             columns.append(found.asymmetric_distances)
     else:
-        own = itertools.starmap(slice, itertools.pairwise(found.offsets))
+        positions = itertools.starmap(slice, itertools.pairwise(found.offsets))
     names = [bank.names for bank in banks]  # each access looks at the file
-    for at in own:
+    for at in positions:
         places = zip(*(column[at].tolist() for column in columns), strict=True)
         yield [_hit(banks[bank], names[bank], *place) for bank, *place in places]
 

@@ -68,7 +68,7 @@ def _label_facts(banks: Sequence[Bank]) -> dict[str, Any]:
     """Label facts, counted bank by bank and added up: the labels of a large set are not copied."""
     facts = [label_facts(bank) for bank in banks]
     classes: Counter[str] = Counter()
-    for one in facts:
-        classes.update(one["classes"])
-    n_unlabelled = sum(one["n_unlabelled"] for one in facts)
+    for shard_facts in facts:
+        classes.update(shard_facts["classes"])
+    n_unlabelled = sum(shard_facts["n_unlabelled"] for shard_facts in facts)
     return {"labels": facts[0]["labels"], "classes": dict(classes), "n_unlabelled": n_unlabelled}

@@ -185,7 +185,7 @@ def _check_same(
 
 def _are_unchanged(files: tuple[SourceFile, ...]) -> bool:
     try:
-        return all(SourceFile.of(Path(one.path)) == one for one in files)
+        return all(SourceFile.of(Path(file.path)) == file for file in files)
     except DatasetError:
         return False
 

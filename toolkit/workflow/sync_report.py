@@ -58,7 +58,8 @@ class SyncReport:
         fields |= {"folder": str(self.folder), "bank": str(self.bank)}
         fields["dry_run"] = fields.pop("is_dry_run")
         fields["faults"] = [
-            {"name": one.name, "reason": one.reason, "message": one.message} for one in self.faults
+            {"name": fault.name, "reason": fault.reason, "message": fault.message}
+            for fault in self.faults
         ]
         return fields
 

@@ -78,7 +78,7 @@ def _shard_facts(folder: Path, plan: Plan, number: int) -> dict[str, Any]:
     found = [_progress(path) for path in begun]
     if not found:
         return facts
-    furthest = max(found, key=lambda one: one["n_done"])
+    furthest = max(found, key=lambda shard: shard["n_done"])
     return facts | {"state": "begun", **furthest}
 
 

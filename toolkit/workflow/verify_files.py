@@ -86,14 +86,14 @@ def verify_bank(path: Path, reporter: Reporter = SILENT) -> Verification:
         with Bank.open(path) as bank:
             faults = tuple(
                 Fault(
-                    f"{path}: damaged: {one}; restore a copy of the bank, or make it again with "
+                    f"{path}: damaged: {fault}; restore a copy of the bank, or make it again with "
                     "`overwrite=True`",
-                    one.column,
-                    one.block,
-                    one.first_row,
-                    one.last_row,
+                    fault.column,
+                    fault.block,
+                    fault.first_row,
+                    fault.last_row,
                 )
-                for one in _row_faults(bank, reporter)
+                for fault in _row_faults(bank, reporter)
             )
             return Verification(
                 path, "code bank", _bank_text(bank), faults, bank.header.model_sha256
@@ -196,15 +196,15 @@ def verify_embedder(path: Path) -> Verification:
 
 def with_model_faults(found: Sequence[Verification]) -> list[Verification]:
     """The same; if one model is among them, with a fault for each bank made by another model."""
-    models = [one for one in found if one.kind == "ONNX model" and one.sha256]
+    models = [checked for checked in found if checked.kind == "ONNX model" and checked.sha256]
     if len(models) != 1:
         return list(found)
     (model,) = models
     return [
-        dataclasses.replace(one, faults=(*one.faults, _other_model(one, model)))
-        if one.kind == "code bank" and one.sha256 not in ("", model.sha256)
-        else one
-        for one in found
+        dataclasses.replace(checked, faults=(*checked.faults, _other_model(checked, model)))
+        if checked.kind == "code bank" and checked.sha256 not in ("", model.sha256)
+        else checked
+        for checked in found
     ]
 
 

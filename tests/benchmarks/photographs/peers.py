@@ -112,7 +112,7 @@ def cnn_seconds(paths: Sequence[Path]) -> float:
             network = models.mobilenet_v3_small(weights=None).eval()
             self.mobilenet_gap_op = torch.nn.Sequential(network.features, network.avgpool)
 
-    torch.set_num_threads(1)  # several wait for each other by spinning, which is CPU time
+    torch.set_num_threads(1)  # several threads would spin while they wait, which counts as CPU time
     model = CustomModel(name="random", model=Random(), transform=MobilenetV3.transform)
     cnn = CNN(verbose=False, model_config=model)
     cnn.encode_image(image_file=paths[0])

@@ -1,4 +1,4 @@
-"""A campaign: which cases were run, what they found, and how far it is."""
+"""A campaign: which cases were run, what they found, and how far it has come."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def _journal(folder: Path) -> Subject:
             (home / name).write_text(name)
         (moved / "back").unlink()
         if not all(one.startswith(str(folder)) for one in _sources(path)):
-            return  # they would go there
+            return  # undoing would move files elsewhere
         undo_moves(path)
         assert (outside / "empty").exists()
         left = {one.read_bytes() for one in folder.rglob("*") if one.is_file() and one != path}

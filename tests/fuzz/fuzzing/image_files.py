@@ -67,7 +67,7 @@ def _read_image(path: Path, rng: random.Random) -> None:
 
 
 def _strip(data: bytes) -> None:
-    """What the server gives out of a file has the pixels of the file."""
+    """Check that the file, as the server sends it, has the same pixels."""
     from hashkit.errors import ImageError
     from hashkit.imaging.stripping import without_metadata
     from hashkit.preprocess import decode

@@ -87,7 +87,7 @@ def _changed(rng: random.Random, document: Any) -> Any:
 
 
 def _value(rng: random.Random) -> Any:
-    """A value of its own, as the next change may be inside it."""
+    """A new copy of a value each time, because the next change may be inside it."""
     return copy.deepcopy(rng.choice(_VALUES))
 
 

@@ -1,4 +1,4 @@
-"""Damages bytes and text; everything follows from the random numbers that are given."""
+"""Damages bytes and text; the given random numbers determine everything."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def run_case(
     """
     rng = random.Random(f"{name} {case}")
     data = mutated(subject, rng)
-    subject.path.unlink(missing_ok=True)  # written again, a mapping of it would change
+    subject.path.unlink(missing_ok=True)  # overwritten in place, a mapping of it would change
     subject.path.write_bytes(data)
     start = os.fstat(2).st_size
     with warnings.catch_warnings(record=True) as caught:

@@ -41,13 +41,13 @@ def preload(command: Callable[[], int], folder: Path) -> None:
         return code
 
     command_in_fork(listing, folder)
-    # In their order: asyncio is another one where its module in C is imported before it.
+    # In their order: asyncio differs if its C module is imported first.
     for name in listed.read_text().split():
-        with contextlib.suppress(Exception):  # a module that was made by another one
+        with contextlib.suppress(Exception):  # a module that another one created
             importlib.import_module(name)
     if "torch.onnx._internal.exporter._registration" in sys.modules:
         _list_operators()
-    # What is alive stays where it is: a collection would touch, and so copy, the pages of a fork.
+    # Garbage collection leaves these objects alone: it would touch, and so copy, a fork's pages.
     gc.collect()
     gc.freeze()
 
@@ -149,7 +149,7 @@ def command_in_process(
 
 
 def _check_time(code: int | None, kill_after: float | None, printed: str) -> None:
-    """Tell a command that this script's limit stopped from one that it was to kill."""
+    """Raise `OverTimeError` if this script's limit stopped a command that it was not to kill."""
     if code is None and kill_after is None:
         raise OverTimeError(
             f"stopped after the {_TIMEOUT_SECONDS:.0f} s that this script allows: {printed[-600:]}"

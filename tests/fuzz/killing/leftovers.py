@@ -45,7 +45,7 @@ def contents_of(folder: Path) -> dict[str, Any]:
         name = str(path.relative_to(folder))
         if path.suffix == ".lock":
             continue
-        if path.name.startswith(_JOURNAL):  # one for each time that the command was typed
+        if path.name.startswith(_JOURNAL):  # one for each time the command was run
             moves = json.loads(path.read_text())["moves"]
             joined = contents.setdefault("journals", [])
             joined[:] = sorted([*joined, *(one for one in moves if one not in joined)], key=str)
@@ -204,7 +204,7 @@ def _check_page(path: Path) -> None:
 
 
 def _check_lines(path: Path) -> None:
-    """Every line but a last one without its end is JSON."""
+    """Check that every line is JSON, except a last one without a line end."""
     for line in path.read_text().split("\n")[:-1]:
         json.loads(line)
 

@@ -183,7 +183,7 @@ def _other_model() -> None:
 
 
 def _changed() -> None:
-    """Changes of every kind since the bank was brought in step."""
+    """Changes of every kind since the last sync of the bank."""
     from cli_samples import write_class_folders
 
     names, others = (sorted(one.glob("0*.png")) for one in sorted(Path("photos").iterdir())[:2])

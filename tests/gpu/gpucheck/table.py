@@ -98,7 +98,7 @@ def _export(figures: Figures) -> str:
             one = figures.get(stage, {}).get(key)
             if not isinstance(one, dict):
                 continue
-            # None stands for one that is not finite, of a model that answers NaN.
+            # None stands for a difference that is not finite: the model answered NaN.
             differences = (one["largest_difference"], one["largest_batch_difference"])
             worst = None if None in differences else max(differences)
             lines.append(

@@ -103,13 +103,13 @@ def _repeated(
     for at, name in enumerate(node.input):
         if name in of_images:
             continue
-        own = f"{node.output[0]}/{at}"
+        prefix = f"{node.output[0]}/{at}"
         added += [
-            constant(f"{own}/ones", [1] * (len(sides) - 1), np.int64),
-            helper.make_node("Concat", [count, f"{own}/ones"], [f"{own}/shape"], axis=0),
-            helper.make_node("Expand", [name, f"{own}/shape"], [f"{own}/repeated"]),
+            constant(f"{prefix}/ones", [1] * (len(sides) - 1), np.int64),
+            helper.make_node("Concat", [count, f"{prefix}/ones"], [f"{prefix}/shape"], axis=0),
+            helper.make_node("Expand", [name, f"{prefix}/shape"], [f"{prefix}/repeated"]),
         ]
-        copy.input[at] = f"{own}/repeated"
+        copy.input[at] = f"{prefix}/repeated"
     return [*added, copy]
 
 

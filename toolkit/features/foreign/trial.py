@@ -33,7 +33,7 @@ _EXPORT: Final = (
     "export it with a dynamic first axis, in torch with "
     "torch.onnx.export(..., dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))"
 )
-_SAME: Final = 1e-6
+_NEGLIGIBLE: Final = 1e-6
 """Differences between pictures that count as none, relative to the largest feature."""
 
 
@@ -87,12 +87,12 @@ def pictures(size: tuple[int, int]) -> NDArray[np.uint8]:
     Their spectrum falls with the frequency, as that of photographs does.
     """
     sides = tuple(min(side, _LARGEST_DRAWN) for side in size)
-    drawn = np.stack([_drawn(sides, number) for number in range(_N_PICTURES)])
+    drawn = np.stack([_drawn_picture(sides, number) for number in range(_N_PICTURES)])
     rows, columns = (np.arange(side) * few // side for side, few in zip(size, sides, strict=True))
     return np.asarray(drawn[:, rows][:, :, columns])
 
 
-def _drawn(size: tuple[int, ...], number: int) -> NDArray[np.uint8]:
+def _drawn_picture(size: tuple[int, ...], number: int) -> NDArray[np.uint8]:
     down, across = np.meshgrid(*(np.linspace(0, 1, side) for side in size), indexing="ij")
     rng = np.random.default_rng(number)
     image = np.full((*size, 3), rng.uniform(70, 180, 3))
@@ -158,7 +158,9 @@ def check_features(session: Any, n_features: int, input_: TrialInput) -> None:
         call to the next, or depend on the other pictures of a batch.
     """
     images, path = pictures(input_.size), input_.path
-    alone = np.concatenate([_features(session, one[None], n_features, input_) for one in images])
+    alone = np.concatenate(
+        [_features(session, image[None], n_features, input_) for image in images]
+    )
     spread = _check_values(alone, path)
     again = _features(session, images[:1], n_features, input_)
     if not np.array_equal(again, alone[:1]):
@@ -186,7 +188,7 @@ def _check_values(features: NDArray[np.float64], path: Path) -> float:
             f"{features.size:,} on pictures): export the network in fp32, and check its weights"
         )
     spread = float(np.ptp(features, axis=0).max())
-    if spread <= _SAME * float(np.abs(features).max()):
+    if spread <= _NEGLIGIBLE * float(np.abs(features).max()):
         raise ModelError(
             f"{path}: expected features that tell pictures apart, found the same for "
             f"{len(features)} different ones: check its weights and `output`"

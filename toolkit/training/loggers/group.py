@@ -54,14 +54,14 @@ class LoggerGroup:
                 self._working.append((name, logger))
             yield
         finally:
-            self._each("finish", lambda logger: logger.finish())
+            self._call_each("finish", lambda logger: logger.finish())
             self._working.clear()
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Give values to all loggers."""
-        self._each("log", lambda logger: logger.log(step, dict(values)))
+        self._call_each("log", lambda logger: logger.log(step, dict(values)))
 
-    def _each(self, what: str, call: Callable[[RunLogger], None]) -> None:
+    def _call_each(self, what: str, call: Callable[[RunLogger], None]) -> None:
         for one in list(self._working):
             name, logger = one
             try:

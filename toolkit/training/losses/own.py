@@ -86,7 +86,7 @@ class _OwnLoss(Loss):
             given = "its task and options" if arguments else "no arguments"
             raise ConfigError(
                 f"the loss {self.name} is made with {given}; the call failed: "
-                f"{foreign_message(error)}{_place(error)}"
+                f"{foreign_message(error)}{_raised_at(error)}"
             ) from error
         return own
 
@@ -97,7 +97,7 @@ class _OwnLoss(Loss):
             shown = ", ".join(map(_shape, arguments))
             raise TrainingError(
                 f"the loss {self.name} failed with {type(error).__name__}: "
-                f"{foreign_message(error)}{_place(error)}; it was called with {shown}"
+                f"{foreign_message(error)}{_raised_at(error)}; it was called with {shown}"
             ) from error
 
     def _value(self, value: Any) -> LossValue:
@@ -153,7 +153,7 @@ def _options_of(made: Callable[..., Any]) -> list[str]:
     return [name for name in inspect.signature(made).parameters if name in LOSS_OPTIONS]
 
 
-def _place(error: BaseException) -> str:
+def _raised_at(error: BaseException) -> str:
     """Where an exception was raised: the last line in its traceback outside torch and this file."""
     frames: Iterator[traceback.FrameSummary] = reversed(traceback.extract_tb(error.__traceback__))
     for frame in frames:

@@ -28,7 +28,7 @@ _EXTRA: Final = "pretrained"
 _CLASSIFIER: Final = "classifier."
 
 # Layer names in the packages and in timm.
-_OUTER: Final = {
+_OUTER_LAYERS: Final = {
     "_conv_stem": "conv_stem",
     "_bn0": "bn1",
     "_conv_head": "conv_head",
@@ -117,7 +117,7 @@ def _timm_name(name: str, variant: LiteVariant) -> str:
     """Name of a tensor in timm: ``_blocks.3._bn0.bias`` -> ``blocks.2.0.bn1.bias``."""
     if not name.startswith("_blocks."):
         layer, _, rest = name.partition(".")
-        return f"{_OUTER[layer]}.{rest}"
+        return f"{_OUTER_LAYERS[layer]}.{rest}"
     _, number, layer, rest = name.split(".")
     block = int(number)
     layers = _OTHER_BLOCKS if block else _FIRST_BLOCK
