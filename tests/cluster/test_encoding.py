@@ -91,13 +91,13 @@ def test_a_failed_shard_is_a_one_line_error_and_the_others_are_kept(photos, tmp_
     notes = NoteList()
     with pytest.raises(ClusterError, match=r"1 of 4 shards failed, first shard 3 \(its process"):
         encode_on_cluster(OneIsLost(), work_in(tmp_path), ImagesToShard(str(photos)), 4, ONE, notes)
-    failed = [line for line in notes.lines if "failed" in line]
+    failed = [line for line in notes.lines if " failed: " in line]
     assert failed == [
         "warning: shard 3 of 4 failed: its process or node was lost, several times: the node died"
     ]
     assert sum("shard 3 goes on" in line for line in notes.lines) == 2
     _, notes = encode(InlineEngine(), tmp_path, photos)
-    assert not any("failed" in line for line in notes.lines)
+    assert not any(" failed: " in line for line in notes.lines)
 
 
 def test_another_model_is_refused_before_shards_are_made(photos, tmp_path):
