@@ -129,4 +129,4 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     )
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "below cannot be written: set NUMBA_CACHE_DIR" in done.stderr.splitlines()[-1]
+    assert "below, which cannot be written: set NUMBA_CACHE_DIR" in done.stderr.splitlines()[-1]
