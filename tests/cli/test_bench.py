@@ -238,7 +238,7 @@ def test_torch_is_a_row_of_a_trained_run(tmp_path: Path, monkeypatch: pytest.Mon
     _, row = document["rows"]
     assert row["runtime"] == "torch"
     assert row["version"].startswith("torch ")
-    assert row["agreement"]["largest_difference"] < 1e-4
+    assert row["agreement"]["relative_difference"] < 1e-4
     assert np.isfinite(row["agreement"]["map"])
     # A checkpoint of other weights than the model's is refused.
     succeed(f"train {TRAINING} --name b --seed 5")

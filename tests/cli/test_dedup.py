@@ -151,7 +151,7 @@ def test_duplicates_are_moved_and_moved_back(photos: Path, tmp_path: Path) -> No
     (album / "old" / "a.png").unlink()
     outcome = run(f"dedup --undo '{journal}'")
     assert outcome.exit_code == 1
-    assert "old/a.png: neither there nor at" in outcome.stderr
+    assert "old/a.png: found neither there nor at" in outcome.stderr
 
 
 @pytest.mark.parametrize(

@@ -116,8 +116,8 @@ def test_the_entry_point_ends_as_the_commands_do(monkeypatch, capsys):
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err == (
-        f"error: there is no run below runs{os.sep}: `hashkit train` makes one; name codes: "
-        "hashkit evaluate QUERY DATABASE\n"
+        f"error: there is no run below runs{os.sep}: `hashkit train` makes one; name codes "
+        "with labels: hashkit evaluate QUERY DATABASE\n"
     )
 
 

@@ -239,7 +239,7 @@ def test_banks_of_two_models_are_not_ranked_together(tmp_path: Path) -> None:
     with Bank.open(banks[0]) as one, Bank.open(banks[1]) as other:
         assert search(codes, [one, one], top_k=1).rows.tolist() == [[0], [1]]
         assert search(codes, [one, CodeSet(codes, 16)], top_k=1).rows.tolist() == [[0], [1]]
-        with pytest.raises(BankMismatchError, match=r"one\.h5 and .*other\.h5 were made by diff"):
+        with pytest.raises(BankMismatchError, match=r"one\.h5 and .*other\.h5 of different models"):
             search(codes, [one, other], top_k=1)
 
 

@@ -34,7 +34,7 @@ _MAX_HEADER_BYTES: Final = 10_000
 _MAKES_PARSER_WARN: Final = re.compile(r"\\|[0-9][a-zA-Z_]")
 """Text that makes Python's parser warn; it is in no header of numbers or text."""
 
-_TYPE: Final = re.compile(r"[<>=|]?[?biufcmMOSUV][0-9]*(\[[a-z]+\])?")
+_TYPE: Final = re.compile(r"[<>=|]?[?biufcmMOSUV][0-9]*(\[[0-9]*[A-Za-z]{1,2}\])?")
 """Types as NumPy writes them; for others, it may warn."""
 
 _KINDS: Final = "biufcUS"
