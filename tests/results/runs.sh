@@ -19,7 +19,7 @@ fashion=45
 unseen=45
 methods=8
 small=10
-semi=100
+semi=36
 
 # 200 of the 5,000 labelled images select the checkpoint.
 held="--holdout 0.04"
@@ -44,8 +44,7 @@ full       best-full-s0     full     12,48        yes  --holdout 0.02 $half --va
 fashion    fashion-s0       fashion  12,48        yes  $held $half --epochs $fashion
 unseen     unseen-s0        unseen   48           yes  $held $half --epochs $unseen
 unseen     unseen-pre-s0    unseen   48           yes  $held --recipe pretrained --size 96 --epochs 5
-semi       few-labels-s0    59k-unlabelled 12,48  yes  $held $half --recipe few-labels --epochs $semi
-semi       best-s0          59k-unlabelled 12,48  yes  $held $half --recipe best --epochs $semi
+semi       few-labels-s0    59k-unlabelled 12,48  yes  $held --recipe few-labels --epochs $semi
 methods    orthohash        59k      48           no   $half --epochs $methods
 methods    csq              59k      48           no   $half --epochs $methods --loss csq
 methods    dpn              59k      48           no   $half --epochs $methods --loss dpn
