@@ -86,13 +86,13 @@ def load_planes(rows: Rows, first: int, n_rows: int, planes: NDArray[np.uint8]) 
     # Eight planes at a time: the stores to more of them would evict each other from the cache.
     n_whole = rows.size // 8 * 8
     for plane in range(0, n_whole, 8):
-        _load_some(rows, first, n_rows, plane, 8, planes)
+        _load_up_to_eight(rows, first, n_rows, plane, 8, planes)
     if n_whole < rows.size:
-        _load_some(rows, first, n_rows, n_whole, rows.size - n_whole, planes)
+        _load_up_to_eight(rows, first, n_rows, n_whole, rows.size - n_whole, planes)
 
 
 @inner_kernel
-def _load_some(
+def _load_up_to_eight(
     rows: Rows, first: int, n_rows: int, plane: int, n_planes: int, planes: NDArray[np.uint8]
 ) -> None:
     """Write ``n_planes`` planes from ``plane`` on, at most 8."""

@@ -45,27 +45,27 @@ class Selection(NamedTuple):
 @inlined
 def take(query: int, distance: int, row: int, top_k: int, state: Selection) -> None:
     """Take a row whose distance is below the query's bound; lower the bound if k rows are below."""
-    own = uint64(query)  # Numba allows for a negative signed index
-    held = state.n_held[own]
+    query = uint64(query)  # Numba checks signed indices for negative values
+    held = state.n_held[query]
     if held == state.distances.shape[1]:
         held = compact(
-            state.distances[own],
-            state.rows[own],
+            state.distances[query],
+            state.rows[query],
             held,
-            state.bounds[own],
-            top_k - state.n_below[own],
+            state.bounds[query],
+            top_k - state.n_below[query],
         )
-    state.distances[own, uint64(held)] = distance
-    state.rows[own, uint64(held)] = row
-    state.n_held[own] = held + 1
-    state.counts[own, uint64(distance)] += 1
-    below = state.n_below[own] + 1
-    bound = state.bounds[own]
+    state.distances[query, uint64(held)] = distance
+    state.rows[query, uint64(held)] = row
+    state.n_held[query] = held + 1
+    state.counts[query, uint64(distance)] += 1
+    below = state.n_below[query] + 1
+    bound = state.bounds[query]
     while below >= top_k:
         bound -= 1
-        below -= state.counts[own, uint64(bound)]
-    state.n_below[own] = below
-    state.bounds[own] = bound
+        below -= state.counts[query, uint64(bound)]
+    state.n_below[query] = below
+    state.bounds[query] = bound
 
 
 @inner_kernel
